@@ -1,0 +1,97 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+/// The settings of every Swift target. `-Ounchecked` is never among them: it deletes
+/// `precondition`, and preconditions guard memory and permission here.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+let argumentParser = Target.Dependency.product(
+    name: "ArgumentParser", package: "swift-argument-parser")
+let basicContainers = Target.Dependency.product(
+    name: "BasicContainers", package: "swift-collections")
+let dequeModule = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let serviceLifecycle = Target.Dependency.product(
+    name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+
+let package = Package(
+    name: "broker",
+    products: [
+        .executable(name: "broker", targets: ["broker"]),
+        .library(name: "BrokerClient", targets: ["BrokerClient"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+        .target(name: "LinuxIO", dependencies: ["CLinux", systemPackage], swiftSettings: strict),
+        .target(name: "BrokerWire", dependencies: [basicContainers], swiftSettings: strict),
+        .target(
+            name: "BrokerCore", dependencies: ["BrokerWire", basicContainers],
+            swiftSettings: strict),
+        .target(
+            name: "BrokerServer",
+            dependencies: [
+                "BrokerCore", "BrokerWire", "LinuxIO", logging, serviceLifecycle, systemPackage,
+            ], swiftSettings: strict),
+        .target(
+            name: "BrokerClient",
+            dependencies: ["BrokerWire", "LinuxIO", basicContainers, dequeModule, systemPackage],
+            swiftSettings: strict),
+        .target(
+            name: "BrokerCommands",
+            dependencies: [
+                "BrokerClient", "BrokerCore", "BrokerServer", "BrokerWire", "LinuxIO",
+                argumentParser, histogram, logging, serviceLifecycle, systemPackage,
+            ], swiftSettings: strict),
+        .executableTarget(
+            name: "broker", dependencies: ["BrokerCommands", argumentParser],
+            swiftSettings: strict),
+
+        .target(
+            name: "TestSupport", dependencies: ["BrokerWire", "LinuxIO", systemPackage],
+            path: "Tests/TestSupport", swiftSettings: strict),
+        .testTarget(
+            name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "TestSupport", systemPackage],
+            swiftSettings: strict),
+        .testTarget(
+            name: "BrokerWireTests", dependencies: ["BrokerWire", "TestSupport", basicContainers],
+            swiftSettings: strict),
+        .testTarget(
+            name: "BrokerCoreTests", dependencies: ["BrokerCore", "BrokerWire", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "BrokerServerTests",
+            dependencies: ["BrokerServer", "BrokerCore", "BrokerWire", "LinuxIO", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "BrokerClientTests",
+            dependencies: ["BrokerClient", "BrokerServer", "BrokerWire", "LinuxIO", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "BrokerCommandsTests",
+            dependencies: ["BrokerCommands", "BrokerWire", "TestSupport", argumentParser],
+            swiftSettings: strict),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["TestSupport", "BrokerWire", "LinuxIO"],
+            swiftSettings: strict),
+        .testTarget(name: "TidyTests", swiftSettings: strict),
+    ]
+)
