@@ -1,0 +1,230 @@
+package import BasicContainers
+
+/// A packet while it is being written: the packet header, then whole frames. Owned by whoever
+/// fills it and reused after `clear()`. Invariant: `bytes.count` is 0 or at least a packet header,
+/// and never more than the capacity given at the start.
+package struct PacketBuffer: ~Copyable {
+    @usableFromInline var bytes: RigidArray<UInt8>
+    /// Frames written since the last `clear()`.
+    package private(set) var frameCount = 0
+
+    /// - Parameter capacityBytes: largest packet this buffer can hold, header included.
+    package init(capacityBytes: Int) {
+        precondition(capacityBytes > PacketHeader.byteCount)
+        precondition(capacityBytes <= Limits.packetBytesMax)
+        bytes = RigidArray(capacity: capacityBytes)
+        writePacketHeader()
+    }
+
+    package var byteCount: Int { bytes.count }
+    package var capacityBytes: Int { bytes.capacity }
+    package var isEmpty: Bool { frameCount == 0 }
+
+    @inline(__always)
+    package var freeBytes: Int { bytes.freeCapacity }
+
+    /// Forgets all frames and begins anew, in the same memory.
+    package mutating func clear() {
+        bytes.removeAll()
+        frameCount = 0
+        writePacketHeader()
+    }
+
+    /// The finished packet, its length filled in, ready to be sent.
+    package mutating func seal() {
+        precondition(frameCount > 0)
+        let length = UInt32(bytes.count)
+        for index in 0..<4 {
+            bytes[4 + index] = UInt8(truncatingIfNeeded: length >> UInt32(8 * index))
+        }
+    }
+
+    package var span: Span<UInt8> {
+        @_lifetime(borrow self)
+        borrowing get { bytes.span }
+    }
+
+    private mutating func writePacketHeader() {
+        bytes.append(addingCount: PacketHeader.byteCount) { output in
+            output.append(littleEndian: PacketHeader.magic)
+            output.append(littleEndian: UInt32(0))
+        }
+    }
+
+    /// Writes header and fixed fields of one frame; lead and tail are appended by the caller.
+    @inline(__always)
+    private mutating func beginFrame(
+        _ type: FrameType, flags: UInt8 = 0, leadLength: Int, tailLength: Int = 0,
+        fixed: (inout OutputSpan<UInt8>) -> Void
+    ) {
+        precondition(leadLength <= Int(UInt16.max))
+        let head = FrameHeader.byteCount &+ type.fixedBytes
+        precondition(bytes.freeCapacity >= head &+ leadLength &+ tailLength)
+        bytes.append(addingCount: head) { output in
+            output.append(littleEndian: UInt32(head &+ leadLength &+ tailLength))
+            output.append(type.rawValue)
+            output.append(flags)
+            output.append(littleEndian: UInt16(truncatingIfNeeded: leadLength))
+            fixed(&output)
+        }
+        frameCount &+= 1
+    }
+
+    private mutating func append(text: String) {
+        for byte in text.utf8 { bytes.append(byte) }
+    }
+}
+
+extension PacketBuffer {
+    /// - Parameters:
+    ///   - topic: bytes of the topic name, not checked here.
+    ///   - payload: any bytes.
+    @inline(__always)
+    package mutating func appendPublish(
+        token: UInt32, wantsAcknowledgement: Bool, topic: Span<UInt8>, payload: Span<UInt8>
+    ) {
+        beginFrame(
+            .publish, flags: wantsAcknowledgement ? FrameHeader.acknowledgeFlag : 0,
+            leadLength: topic.count, tailLength: payload.count
+        ) { output in output.append(littleEndian: token) }
+        bytes.append(copying: topic)
+        bytes.append(copying: payload)
+    }
+
+    /// - Parameter body: topic and payload side by side, as they stand in the PUBLISH frame.
+    @inline(__always)
+    package mutating func appendDeliver(
+        sequence: UInt64, subscription: UInt32, body: Span<UInt8>, topicLength: Int
+    ) {
+        beginFrame(.deliver, leadLength: topicLength, tailLength: body.count &- topicLength) {
+            output in
+            output.append(littleEndian: sequence)
+            output.append(littleEndian: subscription)
+        }
+        bytes.append(copying: body)
+    }
+
+    package mutating func appendSender(_ record: SenderRecord, origin: Span<UInt8>) {
+        beginFrame(.sender, leadLength: origin.count) { output in
+            record.write(to: &output)
+        }
+        bytes.append(copying: origin)
+    }
+
+    package mutating func appendHello(versionMin: UInt16, versionMax: UInt16, name: String) {
+        beginFrame(.hello, leadLength: name.utf8.count) { output in
+            output.append(littleEndian: versionMin)
+            output.append(littleEndian: versionMax)
+        }
+        append(text: name)
+    }
+
+    package mutating func appendWelcome(_ frame: WelcomeFrame) {
+        beginFrame(
+            .welcome, leadLength: frame.brokerName.utf8.count,
+            tailLength: frame.brokerVersion.utf8.count
+        ) { output in
+            output.append(littleEndian: frame.version)
+            output.append(littleEndian: frame.topicBytesMax)
+            output.append(littleEndian: frame.packetBytesMax)
+            output.append(littleEndian: frame.messageBytesMax)
+            output.append(littleEndian: frame.subscriptionsMax)
+            output.append(littleEndian: frame.queueBytesMax)
+            output.append(littleEndian: frame.session)
+            output.append(littleEndian: frame.instance)
+            frame.client.write(to: &output)
+        }
+        append(text: frame.brokerName)
+        append(text: frame.brokerVersion)
+    }
+
+    package mutating func appendReply(_ frame: ReplyFrame) {
+        let explanation = frame.explanation.prefix(utf8Bytes: Limits.explanationBytesMax)
+        beginFrame(.reply, leadLength: explanation.utf8.count) { output in
+            output.append(littleEndian: frame.token)
+            output.append(littleEndian: frame.count)
+            output.append(littleEndian: frame.sequence)
+            output.append(littleEndian: frame.reason.rawValue)
+            output.append(frame.request)
+            output.append(0)
+        }
+        append(text: explanation)
+    }
+
+    package mutating func appendSubscribe(_ frame: SubscribeFrame) {
+        beginFrame(.subscribe, leadLength: 0, tailLength: frame.tailBytes) { output in
+            output.append(littleEndian: frame.token)
+            output.append(littleEndian: frame.subscription)
+            output.append(littleEndian: frame.queueBytesMax)
+            output.append(frame.overflow)
+            output.append(UInt8(frame.filters.count))
+            output.append(UInt8(frame.uidRanges.count))
+            output.append(UInt8(frame.gidRanges.count))
+        }
+        for filter in frame.filters {
+            bytes.append(addingCount: 2) { $0.append(littleEndian: UInt16(filter.count)) }
+            bytes.append(copying: filter.span)
+        }
+        for range in frame.uidRanges + frame.gidRanges {
+            bytes.append(addingCount: 8) { output in
+                output.append(littleEndian: range.first)
+                output.append(littleEndian: range.last)
+            }
+        }
+    }
+
+    package mutating func appendUnsubscribe(token: UInt32, subscription: UInt32) {
+        beginFrame(.unsubscribe, leadLength: 0) { output in
+            output.append(littleEndian: token)
+            output.append(littleEndian: subscription)
+        }
+    }
+
+    package mutating func appendLost(subscription: UInt32, count: UInt64) {
+        beginFrame(.lost, leadLength: 0) { output in
+            output.append(littleEndian: subscription)
+            output.append(littleEndian: count)
+        }
+    }
+
+    package mutating func appendPing(nonce: UInt64) {
+        beginFrame(.ping, leadLength: 0) { $0.append(littleEndian: nonce) }
+    }
+
+    package mutating func appendPong(nonce: UInt64) {
+        beginFrame(.pong, leadLength: 0) { $0.append(littleEndian: nonce) }
+    }
+
+    package mutating func appendDisconnect(reason: ReasonCode, explanation: String) {
+        let text = explanation.prefix(utf8Bytes: Limits.explanationBytesMax)
+        beginFrame(.disconnect, leadLength: text.utf8.count) { output in
+            output.append(littleEndian: reason.rawValue)
+            output.append(littleEndian: UInt16(0))
+        }
+        append(text: text)
+    }
+
+    package mutating func appendStatusRequest(token: UInt32) {
+        beginFrame(.statusRequest, leadLength: 0) { $0.append(littleEndian: token) }
+    }
+
+    package mutating func appendStatus(token: UInt32, fragment: Span<UInt8>, hasMore: Bool) {
+        beginFrame(
+            .status, flags: hasMore ? FrameHeader.moreFlag : 0, leadLength: 0,
+            tailLength: fragment.count
+        ) { $0.append(littleEndian: token) }
+        bytes.append(copying: fragment)
+    }
+}
+
+extension String {
+    /// The longest prefix that has at most `limit` bytes of UTF-8 and cuts no character.
+    package func prefix(utf8Bytes limit: Int) -> String {
+        guard utf8.count > limit else { return self }
+        var end = utf8.index(utf8.startIndex, offsetBy: limit)
+        while end > utf8.startIndex, end.samePosition(in: unicodeScalars) == nil {
+            end = utf8.index(before: end)
+        }
+        return String(self[..<end])
+    }
+}
