@@ -1,1 +1,140 @@
 #include "CLinux.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+_Static_assert(sizeof(struct clinux_ucred) == sizeof(struct ucred), "ucred");
+_Static_assert(offsetof(struct clinux_ucred, pid) == offsetof(struct ucred, pid), "pid");
+_Static_assert(offsetof(struct clinux_ucred, uid) == offsetof(struct ucred, uid), "uid");
+_Static_assert(offsetof(struct clinux_ucred, gid) == offsetof(struct ucred, gid), "gid");
+_Static_assert(sizeof(struct clinux_mmsghdr) == sizeof(struct mmsghdr), "mmsghdr");
+_Static_assert(
+    offsetof(struct clinux_mmsghdr, msg_len) == offsetof(struct mmsghdr, msg_len), "msg_len");
+_Static_assert(SCM_CREDENTIALS == 2, "SCM_CREDENTIALS");
+_Static_assert(SO_TIMESTAMPNS == 35, "SO_TIMESTAMPNS");
+_Static_assert(SO_PEERGROUPS == 59, "SO_PEERGROUPS");
+_Static_assert(O_PATH == 010000000, "O_PATH");
+
+// linux/pidfd.h and linux/nsfs.h, of kernels newer than the headers we may be built with.
+#define CLINUX_PIDFD_GET_USER_NAMESPACE _IO(0xFF, 9)
+#define CLINUX_NS_GET_OWNER_UID _IO(0xb7, 0x4)
+#define CLINUX_PIDFD_INFO_PID (1ULL << 0)
+
+// struct pidfd_info as first published (64 bytes); the kernel accepts every size from it on.
+struct clinux_pidfd_info {
+    uint64_t mask;
+    uint64_t cgroupid;
+    uint32_t pid;
+    uint32_t tgid;
+    uint32_t ppid;
+    uint32_t ids[8];
+    int32_t exit_code;
+};
+_Static_assert(sizeof(struct clinux_pidfd_info) == 64, "PIDFD_INFO_SIZE_VER0");
+#define CLINUX_PIDFD_GET_INFO _IOWR(0xFF, 11, struct clinux_pidfd_info)
+
+size_t clinux_cmsg_space(size_t bytes) { return CMSG_SPACE(bytes); }
+
+size_t clinux_cmsg_len(size_t bytes) { return CMSG_LEN(bytes); }
+
+struct cmsghdr *clinux_cmsg_first(struct msghdr *message) { return CMSG_FIRSTHDR(message); }
+
+struct cmsghdr *clinux_cmsg_next(struct msghdr *message, struct cmsghdr *current) {
+    return CMSG_NXTHDR(message, current);
+}
+
+const unsigned char *clinux_cmsg_data(const struct cmsghdr *header) { return CMSG_DATA(header); }
+
+int clinux_accept4(int fd, int flags) { return accept4(fd, NULL, NULL, flags); }
+
+int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags) {
+    return recvmmsg(fd, (struct mmsghdr *)messages, count, flags, NULL);
+}
+
+int clinux_sendmmsg4(
+    int fd, struct iovec first, struct iovec second, struct iovec third, struct iovec fourth,
+    unsigned int count, int flags) {
+    struct iovec vectors[4] = {first, second, third, fourth};
+    struct mmsghdr messages[4];
+    memset(messages, 0, sizeof messages);
+    for (int i = 0; i < 4; i++) {
+        messages[i].msg_hdr.msg_iov = &vectors[i];
+        messages[i].msg_hdr.msg_iovlen = 1;
+    }
+    return sendmmsg(fd, messages, count < 4 ? count : 4, flags);
+}
+
+// Fills `address` and returns its length, or 0 with errno set.
+static socklen_t path_address(const char *path, struct sockaddr_un *address) {
+    size_t length = strlen(path);
+    if (length == 0 || length >= sizeof address->sun_path) {
+        errno = length == 0 ? ENOENT : ENAMETOOLONG;
+        return 0;
+    }
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    memcpy(address->sun_path, path, length + 1);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + 1);
+}
+
+int clinux_bind_path(int fd, const char *path) {
+    struct sockaddr_un address;
+    socklen_t length = path_address(path, &address);
+    return length == 0 ? -1 : bind(fd, (const struct sockaddr *)&address, length);
+}
+
+int clinux_connect_path(int fd, const char *path) {
+    struct sockaddr_un address;
+    socklen_t length = path_address(path, &address);
+    return length == 0 ? -1 : connect(fd, (const struct sockaddr *)&address, length);
+}
+
+int clinux_openat(int directory, const char *path, int flags, unsigned int mode) {
+    return openat(directory, path, flags, (mode_t)mode);
+}
+
+int clinux_fchgrp(int fd, unsigned int group) {
+    return fchownat(fd, "", (uid_t)-1, (gid_t)group, AT_EMPTY_PATH);
+}
+
+int clinux_add_status_flags(int fd, int flags) {
+    int now = fcntl(fd, F_GETFL);
+    return now < 0 ? -1 : fcntl(fd, F_SETFL, now | flags);
+}
+
+int clinux_add_descriptor_flags(int fd, int flags) {
+    int now = fcntl(fd, F_GETFD);
+    return now < 0 ? -1 : fcntl(fd, F_SETFD, now | flags);
+}
+
+int clinux_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+int clinux_pidfd_send_signal(int pidfd, int signal) {
+    return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
+
+int clinux_pidfd_user_namespace(int pidfd) {
+    return ioctl(pidfd, CLINUX_PIDFD_GET_USER_NAMESPACE, 0);
+}
+
+int clinux_pidfd_info_pid(int pidfd, int32_t *pid) {
+    struct clinux_pidfd_info info = {.mask = CLINUX_PIDFD_INFO_PID};
+    int result = ioctl(pidfd, CLINUX_PIDFD_GET_INFO, &info);
+    if (result >= 0) {
+        *pid = (int32_t)info.pid;
+    }
+    return result;
+}
+
+int clinux_namespace_owner(int fd, uint32_t *uid) {
+    return ioctl(fd, CLINUX_NS_GET_OWNER_UID, uid);
+}
+
+int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+const char *clinux_errno_name(int number) { return strerrorname_np(number); }

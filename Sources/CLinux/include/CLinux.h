@@ -1,1 +1,93 @@
+// What Linux offers and `import Glibc` does not show to Swift.
+//
+// _GNU_SOURCE is defined for CLinux.c only. Defining it here would change libc's own
+// structs under the importer and clash with other C modules, so everything that libc
+// hides behind it appears below as a mirror (checked by _Static_assert in CLinux.c) or
+// as a function of the same meaning. All functions set errno as the call they stand for.
 #pragma once
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
+
+// Socket options, control messages: asm-generic numbers (x86, arm, riscv, s390, ppc).
+static const int32_t CLINUX_SCM_CREDENTIALS = 2;
+static const int32_t CLINUX_SCM_PIDFD = 4;
+static const int32_t CLINUX_SO_TIMESTAMPNS = 35;
+static const int32_t CLINUX_SO_PEERGROUPS = 59;
+static const int32_t CLINUX_SO_PASSPIDFD = 76;
+static const int32_t CLINUX_SO_PEERPIDFD = 77;
+static const int32_t CLINUX_SO_PASSRIGHTS = 83;
+
+// Open flags that libc shows under _GNU_SOURCE only.
+static const int32_t CLINUX_O_PATH = 010000000;
+
+// linux/magic.h: the file system of pidfds since Linux 6.9.
+static const int64_t CLINUX_PIDFS_MAGIC = 0x50494446;
+
+// The largest number of descriptors in one SCM_RIGHTS (the kernel's SCM_MAX_FD).
+static const int32_t CLINUX_SCM_MAX_FD = 253;
+
+// struct ucred
+struct clinux_ucred {
+    int32_t pid;
+    uint32_t uid;
+    uint32_t gid;
+};
+
+// struct mmsghdr
+struct clinux_mmsghdr {
+    struct msghdr msg_hdr;
+    unsigned int msg_len;
+};
+
+// Room in a control buffer for `bytes` of data, its header and its padding (CMSG_SPACE).
+size_t clinux_cmsg_space(size_t bytes);
+// The value of cmsg_len for `bytes` of data (CMSG_LEN).
+size_t clinux_cmsg_len(size_t bytes);
+// CMSG_FIRSTHDR, CMSG_NXTHDR, CMSG_DATA.
+struct cmsghdr *clinux_cmsg_first(struct msghdr *message);
+struct cmsghdr *clinux_cmsg_next(struct msghdr *message, struct cmsghdr *current);
+const unsigned char *clinux_cmsg_data(const struct cmsghdr *header);
+
+int clinux_accept4(int fd, int flags);
+int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags);
+// sendmmsg(2) of the first `count` (1...4) vectors, one packet each.
+int clinux_sendmmsg4(
+    int fd, struct iovec first, struct iovec second, struct iovec third, struct iovec fourth,
+    unsigned int count, int flags);
+
+// bind(2) and connect(2) to a file system path; ENAMETOOLONG beyond 107 bytes.
+int clinux_bind_path(int fd, const char *path);
+int clinux_connect_path(int fd, const char *path);
+
+// openat(2) with a mode, not variadic.
+int clinux_openat(int directory, const char *path, int flags, unsigned int mode);
+// fchownat(2) of the group of what `fd` (also O_PATH) refers to.
+int clinux_fchgrp(int fd, unsigned int group);
+// fcntl(2): F_GETFL/F_SETFL and F_GETFD/F_SETFD, adding flags to those already set.
+int clinux_add_status_flags(int fd, int flags);
+int clinux_add_descriptor_flags(int fd, int flags);
+
+int clinux_pidfd_open(int pid);
+int clinux_pidfd_send_signal(int pidfd, int signal);
+// ioctl(2) PIDFD_GET_USER_NAMESPACE: a new descriptor (close-on-exec).
+int clinux_pidfd_user_namespace(int pidfd);
+// ioctl(2) PIDFD_GET_INFO, asking for the process id only.
+int clinux_pidfd_info_pid(int pidfd, int32_t *pid);
+// ioctl(2) NS_GET_OWNER_UID.
+int clinux_namespace_owner(int fd, uint32_t *uid);
+
+// prctl(2) PR_SET_NAME for the calling thread; at most 15 bytes are kept.
+int clinux_set_thread_name(const char *name);
+
+// The symbolic name of an error number ("EADDRINUSE"), or NULL.
+const char *clinux_errno_name(int number);

@@ -1,0 +1,31 @@
+import Glibc
+
+/// The kernel's clocks, in nanoseconds.
+public enum Clock {
+    /// Time that never goes back, from an arbitrary start: for timeouts.
+    ///
+    /// The corresponding C function is `clock_gettime` with `CLOCK_MONOTONIC`.
+    public static func monotonicNanoseconds() -> UInt64 {
+        read(CLOCK_MONOTONIC)
+    }
+
+    /// Nanoseconds since 1970, the clock of SCM_TIMESTAMPNS: for people. It may be set back.
+    ///
+    /// The corresponding C function is `clock_gettime` with `CLOCK_REALTIME`.
+    public static func realtimeNanoseconds() -> UInt64 {
+        read(CLOCK_REALTIME)
+    }
+
+    private static func read(_ clock: clockid_t) -> UInt64 {
+        var time = timespec()
+        let result = unsafe clock_gettime(clock, &time)
+        precondition(result == 0, "clock_gettime failed")
+        return nanoseconds(time)
+    }
+}
+
+/// A time before 1970 becomes 0.
+func nanoseconds(_ time: timespec) -> UInt64 {
+    guard let seconds = UInt64(exactly: time.tv_sec) else { return 0 }
+    return seconds &* 1_000_000_000 &+ UInt64(clamping: time.tv_nsec)
+}

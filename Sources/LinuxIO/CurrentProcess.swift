@@ -1,0 +1,75 @@
+import CLinux
+import Glibc
+
+/// This process, as the kernel sees it now.
+public enum CurrentProcess {
+    /// The corresponding C function is `getpid`.
+    public static var pid: Int32 { getpid() }
+    /// The corresponding C function is `getuid`.
+    public static var userID: UInt32 { getuid() }
+    /// The corresponding C function is `geteuid`.
+    public static var effectiveUserID: UInt32 { geteuid() }
+    /// The corresponding C function is `getgid`.
+    public static var groupID: UInt32 { getgid() }
+    /// The corresponding C function is `getegid`.
+    public static var effectiveGroupID: UInt32 { getegid() }
+
+    /// How many descriptors may be open: the limit in force, and how far it can be raised.
+    public struct DescriptorLimit: Equatable, Sendable {
+        public let soft: UInt64
+        public let hard: UInt64
+    }
+
+    /// The corresponding C function is `getrlimit` with `RLIMIT_NOFILE`.
+    public static var descriptorLimit: DescriptorLimit {
+        var limit = rlimit()
+        let result = unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        precondition(result == 0, "getrlimit failed")
+        return DescriptorLimit(soft: UInt64(limit.rlim_cur), hard: UInt64(limit.rlim_max))
+    }
+
+    /// Raises the soft limit of open descriptors to the hard one and returns the limit that is
+    /// in force afterwards.
+    ///
+    /// The corresponding C function is `setrlimit` with `RLIMIT_NOFILE`.
+    @discardableResult
+    public static func raiseDescriptorLimit() -> UInt64 {
+        let now = descriptorLimit
+        var limit = rlimit(rlim_cur: rlim_t(now.hard), rlim_max: rlim_t(now.hard))
+        let result = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        return result == 0 ? now.hard : now.soft
+    }
+}
+
+/// Whether a descriptor number is a terminal.
+///
+/// The corresponding C function is `isatty`.
+public func isTerminal(_ descriptor: Int32) -> Bool {
+    isatty(descriptor) == 1
+}
+
+/// The first `maxBytes` of a file, for files of /proc and /sys and small settings.
+///
+/// The corresponding C functions are `open` and `read`.
+public func readSmallFile(_ path: String, maxBytes: Int) throws(KernelError) -> [UInt8] {
+    precondition(maxBytes > 0, "1 byte or more")
+    let file = OwnedDescriptor(
+        adopting: try kernelTry("open") {
+            unsafe clinux_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0)
+        })
+    let number = file.rawValue
+    var content = [UInt8](repeating: 0, count: maxBytes)
+    var filled = 0
+    while filled < maxBytes {
+        let count = try kernelTry("read") {
+            unsafe content.withUnsafeMutableBytes { bytes in
+                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[filled...])
+                return unsafe read(number, rest.baseAddress, rest.count)
+            }
+        }
+        if count == 0 { break }
+        filled += count
+    }
+    content.removeLast(maxBytes - filled)
+    return content
+}

@@ -1,0 +1,52 @@
+import CLinux
+import Glibc
+
+/// Which file it is, whatever its name.
+struct FileIdentity: Equatable, Sendable {
+    let device: UInt64
+    let inode: UInt64
+    let mode: UInt32
+    let userID: UInt32
+
+    init(_ status: stat) {
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+        mode = status.st_mode
+        userID = status.st_uid
+    }
+
+    var isSocket: Bool { mode & S_IFMT == S_IFSOCK }
+    var isRegularFile: Bool { mode & S_IFMT == S_IFREG }
+    var permissions: UInt32 { mode & 0o7777 }
+
+    func isSameFile(as other: FileIdentity) -> Bool {
+        device == other.device && inode == other.inode
+    }
+}
+
+/// The corresponding C function is `fstat`; nil on any error.
+func fileIdentity(_ fd: Int32) -> FileIdentity? {
+    var status = stat()
+    guard unsafe fstat(fd, &status) == 0 else { return nil }
+    return FileIdentity(status)
+}
+
+/// Of a name in a directory, itself and not what a symbolic link there points to.
+///
+/// The corresponding C function is `fstatat` with `AT_SYMLINK_NOFOLLOW`.
+func fileIdentity(of name: String, in directory: Int32) throws(KernelError) -> FileIdentity {
+    var status = stat()
+    try kernelTry("fstatat") {
+        unsafe fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW)
+    }
+    return FileIdentity(status)
+}
+
+/// Of a path, following links (the namespace files of /proc are such).
+///
+/// The corresponding C function is `stat`; nil on any error.
+func fileIdentity(path: String) -> FileIdentity? {
+    var status = stat()
+    guard unsafe stat(path, &status) == 0 else { return nil }
+    return FileIdentity(status)
+}

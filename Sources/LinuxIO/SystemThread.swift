@@ -1,0 +1,66 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// A kernel thread of our own, for a loop that must not share the thread pool of Swift's
+/// concurrency (it blocks in `epoll_wait`).
+public final class SystemThread: Sendable {
+    private let handle: Mutex<pthread_t?>
+
+    private init(handle: pthread_t) {
+        self.handle = Mutex(handle)
+    }
+
+    /// Starts a thread. The name (up to 15 bytes are kept) shows in `ps -L` and in debuggers.
+    ///
+    /// The corresponding C function is `pthread_create`.
+    public static func start(
+        name: String, _ body: @escaping @Sendable () -> Void
+    ) -> SystemThread {
+        let work = Work(name: name, body: body)
+        let argument = unsafe Unmanaged.passRetained(work).toOpaque()
+        var handle = pthread_t()
+        let result = unsafe pthread_create(
+            &handle, nil,
+            { argument in
+                guard let argument = unsafe argument else { return nil }
+                let work = unsafe Unmanaged<Work>.fromOpaque(argument).takeRetainedValue()
+                _ = unsafe clinux_set_thread_name(work.name)
+                work.body()
+                return nil
+            }, argument)
+        precondition(result == 0, "no more threads can be made")
+        return SystemThread(handle: handle)
+    }
+
+    /// Waits until the thread has ended; returns at once the second time. Not to be called
+    /// from the thread itself.
+    ///
+    /// The corresponding C function is `pthread_join`.
+    public func join() {
+        let joined = handle.withLock { handle in
+            defer { handle = nil }
+            return handle
+        }
+        guard let joined else { return }
+        let result = pthread_join(joined, nil)
+        precondition(result == 0, "a thread cannot join itself")
+    }
+
+    deinit {
+        // Nobody will join it any more: let its memory go when it ends.
+        handle.withLock { handle in
+            if let handle { _ = pthread_detach(handle) }
+        }
+    }
+
+    private final class Work: Sendable {
+        let name: String
+        let body: @Sendable () -> Void
+
+        init(name: String, body: @escaping @Sendable () -> Void) {
+            self.name = name
+            self.body = body
+        }
+    }
+}
