@@ -1,0 +1,226 @@
+package import BrokerWire
+
+/// What the broker is told about itself when it starts.
+package struct BrokerConfiguration: Sendable {
+    package var name: String
+    package var version: String
+    /// Random, new for each process.
+    package var instance: UInt64
+    /// Random, secret from clients.
+    package var hashSeed: UInt64
+    /// The broker's own process, as sender of `$SYS/broker/…`.
+    package var process: SenderRecord.Opener
+    /// Largest packet the kernel lets the broker send.
+    package var packetBytesMax: Int
+    package var policy: AccessPolicy
+    package var quotaLimits = QuotaLimits()
+    package var replyBytesPerSessionMax = Limits.replyBytesPerSessionMax
+    package var queueBytesPerSubscriptionMax = Limits.queueBytesPerSubscriptionMax
+
+    package init(
+        name: String, version: String, instance: UInt64, hashSeed: UInt64,
+        process: SenderRecord.Opener, packetBytesMax: Int, policy: AccessPolicy
+    ) {
+        self.name = name
+        self.version = version
+        self.instance = instance
+        self.hashSeed = hashSeed
+        self.process = process
+        self.packetBytesMax = packetBytesMax
+        self.policy = policy
+    }
+
+    /// Largest sum of topic and payload bytes in one message.
+    package var messageBytesMax: Int { packetBytesMax - Limits.messageHeadroomBytes }
+}
+
+/// The broker as a pure state machine. The shell reports what happened (a connection, a packet
+/// with its attestation, time passing) and does what `Effects` asks for; nothing in here knows a
+/// descriptor, a clock or a logger. The server, the simulator, the fuzzers and the benchmarks run
+/// this same machine.
+///
+/// The methods are spread over files by what they are about: `BrokerReceive`, `BrokerPublish`,
+/// `BrokerSubscribe`, `BrokerReply`, `BrokerOutbound`, `BrokerSystem`.
+package struct Broker: ~Copyable {
+    package let configuration: BrokerConfiguration
+    package internal(set) var statistics = Statistics()
+    let startedNanoseconds: UInt64
+    /// Set once: no new connections, sessions drain.
+    package internal(set) var isShuttingDown = false
+
+    var sessions: [Session] = []
+    var freeSessions: [Int32] = []
+    var nextSessionNumber: UInt64 = 1
+    var nextGeneration: UInt32 = 1
+
+    var subscriptions: [Subscription] = []
+    var freeSubscriptions: [Int32] = []
+    var trie = SubscriptionTrie()
+    var routes: RouteCache
+    var nextRouteStamp: UInt64 = 1
+    /// Scratch for collecting a route.
+    var collected: [UInt32] = []
+
+    var subjects: [Subject: UInt32] = [:]
+    var quotas: QuotaTable
+    var pool = PacketPool()
+    /// Packets handed to the shell by `prepareOutbound` and not yet reported back.
+    var outgoing: [Outgoing] = []
+
+    /// Number the broker gives the next accepted message.
+    var nextSequence: UInt64 = 1
+    /// Tells received packets apart, so that each needs one SENDER per outbound packet.
+    var nextPacketSerial: UInt64 = 1
+    /// Sessions to be ended after the packet in hand, with what to tell them.
+    var doomed: [(session: Int32, farewell: Session.Farewell)] = []
+
+    var greetingDeadlines = DeadlineQueue<SessionID>(delaySeconds: Limits.handshakeSecondsMax)
+    var drainDeadlines = DeadlineQueue<SessionID>(delaySeconds: Limits.drainSecondsMax)
+    var holdDeadlines = DeadlineQueue<Hold>(delaySeconds: Limits.blockSecondsMax)
+    var systemTopicsNanoseconds: UInt64
+
+    /// A `block` subscription that holds publishers back.
+    struct Hold {
+        let subscription: Int32
+        let generation: UInt32
+    }
+
+    package init(configuration: BrokerConfiguration, nowNanoseconds: UInt64) {
+        Limits.checkRelations()
+        precondition(configuration.packetBytesMax >= Limits.packetBytesMin)
+        precondition(configuration.packetBytesMax <= Limits.packetBytesMax)
+        precondition(configuration.name.utf8.count <= Limits.clientNameBytesMax)
+        self.configuration = configuration
+        startedNanoseconds = nowNanoseconds
+        routes = RouteCache(seed: configuration.hashSeed)
+        quotas = QuotaTable(limits: configuration.quotaLimits)
+        systemTopicsNanoseconds =
+            nowNanoseconds + UInt64(Limits.systemTopicsIntervalSeconds) * 1_000_000_000
+    }
+
+    /// Takes a new connection in, or says why not.
+    ///
+    /// - Returns: the session, which the shell ends with `connectionClosed`; or the whole packet
+    ///   to send before closing.
+    package mutating func connectionOpened(
+        _ opener: Peer, nowNanoseconds: UInt64, into effects: inout Effects
+    ) -> ConnectionOutcome {
+        if isShuttingDown {
+            return refuse(opener, .serverShuttingDown, "the broker is stopping", &effects)
+        }
+        let account: Int
+        do {
+            account = try quotas.openConnection(uid: opener.record.uid)
+        } catch {
+            return refuse(opener, .quotaExceeded, error.explanation, &effects)
+        }
+        let slot = freeSessions.popLast() ?? Int32(sessions.count)
+        let id = SessionID(slot: slot, generation: nextGeneration)
+        nextGeneration &+= 1
+        var session = Session(id: id)
+        session.number = nextSessionNumber
+        nextSessionNumber += 1
+        session.state = .greeting
+        session.opener = opener
+        session.account = account
+        session.openedNanoseconds = nowNanoseconds
+        if Int(slot) == sessions.count {
+            sessions.append(session)
+        } else {
+            sessions[Int(slot)] = session
+        }
+        statistics.connectionsAccepted += 1
+        greetingDeadlines.append(id, nowNanoseconds: nowNanoseconds)
+        return .accepted(id)
+    }
+
+    package enum ConnectionOutcome: Equatable {
+        case accepted(SessionID)
+        case refused(ReasonCode, explanation: String)
+    }
+
+    private mutating func refuse(
+        _ opener: Peer, _ reason: ReasonCode, _ explanation: String, _ effects: inout Effects
+    ) -> ConnectionOutcome {
+        statistics.connectionsRefused += 1
+        var session = Session(id: SessionID(slot: -1, generation: 0))
+        session.opener = opener
+        effects.note(.connectionRefused, session, reason, explanation)
+        return .refused(reason, explanation: explanation)
+    }
+
+    /// The connection is gone: everything the session held is given back.
+    package mutating func connectionClosed(_ id: SessionID, into effects: inout Effects) {
+        guard let slot = slot(of: id) else { return }
+        releaseHold(of: slot)
+        discardSubscriptions(of: slot, into: &effects)
+        discardControl(of: slot)
+        if sessions[slot].state == .greeting { quotas.finishGreeting(sessions[slot].account) }
+        quotas.closeConnection(sessions[slot].account)
+        sessions[slot] = Session(id: SessionID(slot: Int32(slot), generation: 0))
+        freeSessions.append(Int32(slot))
+    }
+
+    /// Lets deadlines pass and publishes `$SYS/broker/…` when it is time.
+    package mutating func timePassed(nowNanoseconds: UInt64, into effects: inout Effects) {
+        while let id = greetingDeadlines.popExpired(nowNanoseconds: nowNanoseconds) {
+            guard let slot = slot(of: id), sessions[slot].state == .greeting else { continue }
+            statistics.handshakesTimedOut += 1
+            doom(
+                slot, .handshakeTimeout, "no HELLO within \(Limits.handshakeSecondsMax) seconds")
+        }
+        while let hold = holdDeadlines.popExpired(nowNanoseconds: nowNanoseconds) {
+            let index = Int(hold.subscription)
+            guard subscriptions[index].generation == hold.generation,
+                subscriptions[index].holdsPublishers
+            else { continue }
+            doomSlowSubscriber(index)
+        }
+        endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
+        while let id = drainDeadlines.popExpired(nowNanoseconds: nowNanoseconds) {
+            guard let slot = slot(of: id), case .draining = sessions[slot].state else { continue }
+            close(slot, into: &effects)
+        }
+        if nowNanoseconds >= systemTopicsNanoseconds {
+            systemTopicsNanoseconds =
+                nowNanoseconds + UInt64(Limits.systemTopicsIntervalSeconds) * 1_000_000_000
+            publishSystemTopics(nowNanoseconds: nowNanoseconds, into: &effects)
+        }
+    }
+
+    /// When `timePassed` has something to do at the latest.
+    package var nextDeadlineNanoseconds: UInt64 {
+        [
+            greetingDeadlines.nextNanoseconds, drainDeadlines.nextNanoseconds,
+            holdDeadlines.nextNanoseconds,
+        ].reduce(systemTopicsNanoseconds) { min($0, $1 ?? $0) }
+    }
+
+    /// Stops: sessions get what is queued for them and a farewell, for a bounded time.
+    package mutating func shutDown(nowNanoseconds: UInt64, into effects: inout Effects) {
+        isShuttingDown = true
+        for slot in sessions.indices {
+            switch sessions[slot].state {
+            case .vacant, .closing, .draining: continue
+            case .greeting, .active: break
+            }
+            let farewell = Session.Farewell(
+                reason: .serverShuttingDown, explanation: "the broker is stopping")
+            drain(slot, farewell, nowNanoseconds: nowNanoseconds, into: &effects)
+        }
+    }
+
+    package var sessionCount: Int { sessions.count - freeSessions.count }
+    package var subscriptionCount: Int { subscriptions.count - freeSubscriptions.count }
+    /// Outbound packets that wait to be sent, of all sessions.
+    package var packetsQueued: Int { pool.inUse }
+
+    /// The slot of a live session, or nil if it has ended meanwhile.
+    func slot(of id: SessionID) -> Int? {
+        let slot = Int(id.slot)
+        guard slot >= 0, slot < sessions.count, sessions[slot].id == id,
+            sessions[slot].state != .vacant
+        else { return nil }
+        return slot
+    }
+}

@@ -1,0 +1,274 @@
+import BrokerWire
+
+/// The path of a published message: decide, route, append to the queue of each receiver. In
+/// steady state it allocates nothing and copies the message once per receiver.
+extension Broker {
+    @inline(__always)
+    mutating func publish(
+        _ frame: PublishFrame, _ packet: Span<UInt8>, _ context: inout PacketContext,
+        into effects: inout Effects
+    ) {
+        let topic = packet.extracting(frame.topic)
+        let hash = routes.hash(topic, subject: context.subject)
+        let route =
+            routes.find(topic, subject: context.subject, hash: hash)
+            ?? findRoute(topic, context.record, subject: context.subject, hash: hash)
+        guard route.reason == .success,
+            frame.body.count <= configuration.messageBytesMax
+        else {
+            let reason = route.reason == .success ? ReasonCode.packetTooLarge : route.reason
+            refusePublish(frame, reason, packet, &context, into: &effects)
+            return
+        }
+        let sequence = nextSequence
+        nextSequence &+= 1
+        statistics.messagesAccepted &+= 1
+        if context.record.isDelegated { statistics.messagesDelegated &+= 1 }
+        sessions[context.session].messagesPublished &+= 1
+        let body = packet.extracting(frame.body)
+        var receivers = 0
+        var index = route.first
+        let end = route.first &+ route.count
+        while index < end {
+            let subscription = Int(routes.receivers[index])
+            index &+= 1
+            if subscriptions[subscription].isSelective,
+                !subscriptions[subscription].admits(
+                    uid: context.record.uid, gid: context.record.gid)
+            {
+                continue
+            }
+            deliver(
+                body, topicLength: frame.topic.count, sequence: sequence, to: subscription,
+                bytesToCome: packet.count &- frame.payload.upperBound, context,
+                into: &effects)
+            receivers &+= 1
+        }
+        if frame.wantsAcknowledgement {
+            answer(
+                frame, receivers > 0 ? .success : .noMatchingSubscribers, sequence: sequence,
+                packet, &context, into: &effects)
+        }
+    }
+
+    /// Appends one message to the queue of one subscription.
+    @inline(__always)
+    private mutating func deliver(
+        _ body: Span<UInt8>, topicLength: Int, sequence: UInt64, to subscription: Int,
+        bytesToCome: Int, _ context: PacketContext, into effects: inout Effects
+    ) {
+        let tail = subscriptions[subscription].queue.tail
+        let needed = DeliverFrame.overheadBytes &+ body.count
+        if tail == PacketPool.none || pool[tail].senderSerial != context.serial
+            || pool[tail].buffer.freeBytes < needed
+        {
+            guard
+                makeRoom(
+                    for: needed, in: subscription, bytesToCome: bytesToCome, context,
+                    into: &effects)
+            else { return }
+        }
+        let packet = subscriptions[subscription].queue.tail
+        pool[packet].buffer.appendDeliver(
+            sequence: sequence, subscription: subscriptions[subscription].number, body: body,
+            topicLength: topicLength)
+        pool[packet].deliveries &+= 1
+    }
+
+    /// Makes the tail of the queue a packet that has `needed` bytes free and holds the sender of
+    /// the packet in hand.
+    ///
+    /// - Returns: false if the message is not to be queued: the session is about to end.
+    @inline(never)
+    private mutating func makeRoom(
+        for needed: Int, in subscription: Int, bytesToCome: Int, _ context: PacketContext,
+        into effects: inout Effects
+    ) -> Bool {
+        let session = Int(subscriptions[subscription].session)
+        if sessions[session].isDoomed {
+            lose(1, of: subscription)
+            return false
+        }
+        let lostBytes = FrameHeader.byteCount + FrameType.lost.fixedBytes
+        let senderBytes = FrameHeader.byteCount + SenderRecord.byteCount + lostBytes
+        let tail = subscriptions[subscription].queue.tail
+        let fits =
+            tail != PacketPool.none && !pool[tail].isLossNotice
+            && pool[tail].buffer.freeBytes >= senderBytes + needed
+        if !fits {
+            let isWaiting = tail != PacketPool.none
+            let size = PacketPool.Size.fitting(
+                needed: PacketHeader.byteCount + senderBytes + needed,
+                expected: isWaiting
+                    ? Limits.batchBytesTarget : senderBytes + needed + bytesToCome)
+            guard makeRoom(size.capacityBytes, in: subscription, context, into: &effects) else {
+                lose(1, of: subscription)
+                subscriptions[subscription].unreportedLosses += 1
+                return false
+            }
+            enqueue(pool.take(size), for: subscription, into: &effects)
+        }
+        let packet = subscriptions[subscription].queue.tail
+        if subscriptions[subscription].unreportedLosses > 0 {
+            pool[packet].buffer.appendLost(
+                subscription: subscriptions[subscription].number,
+                count: subscriptions[subscription].unreportedLosses)
+            subscriptions[subscription].unreportedLosses = 0
+        }
+        pool[packet].buffer.appendSender(context.record, origin: Span())
+        pool[packet].senderSerial = context.serial
+        return true
+    }
+
+    /// Applies the overflow policy until the queue may grow by `bytes`, or gives up.
+    private mutating func makeRoom(
+        _ bytes: Int, in subscription: Int, _ context: PacketContext, into effects: inout Effects
+    ) -> Bool {
+        let account = sessions[Int(subscriptions[subscription].session)].account
+        while !mayGrow(subscription, by: bytes, account: account) {
+            switch subscriptions[subscription].policy {
+            case .dropOldest where !hasDeliveriesQueued(subscription):
+                // Nothing left to drop: the user's quota is used up by other subscriptions.
+                return false
+            case .dropOldest:
+                dropOldest(of: subscription)
+            case .disconnect, .block:
+                doomSlowSubscriber(subscription)
+                return false
+            }
+        }
+        let isFilling =
+            subscriptions[subscription].queue.bytes + bytes
+            > subscriptions[subscription].queueBytesMax / 2
+        if subscriptions[subscription].policy == .block && isFilling {
+            hold(context.session, by: subscription, context.nowNanoseconds, into: &effects)
+        }
+        return true
+    }
+
+    private func hasDeliveriesQueued(_ subscription: Int) -> Bool {
+        let queue = subscriptions[subscription].queue
+        return !queue.isEmpty && (queue.head != queue.tail || !pool[queue.head].isLossNotice)
+    }
+
+    private func mayGrow(_ subscription: Int, by bytes: Int, account: Int) -> Bool {
+        let queued = subscriptions[subscription].queue.bytes
+        let fits = queued == 0 || queued + bytes <= subscriptions[subscription].queueBytesMax
+        return fits && quotas.mayQueue(account, bytes: bytes)
+    }
+
+    /// Chains a packet to the queue of a subscription and gives it its turn.
+    private mutating func enqueue(
+        _ packet: Int32, for subscription: Int, into effects: inout Effects
+    ) {
+        let session = Int(subscriptions[subscription].session)
+        subscriptions[subscription].queue.append(packet, in: &pool)
+        quotas.chargeQueue(
+            sessions[session].account, bytes: pool[packet].buffer.capacityBytes)
+        if !subscriptions[subscription].isReady {
+            subscriptions[subscription].isReady = true
+            appendReady(subscription)
+        }
+        markDirty(session, into: &effects)
+    }
+
+    /// Drops the oldest packet of a queue and says so at its place: a LOST notice stands first in
+    /// the queue and grows.
+    private mutating func dropOldest(of subscription: Int) {
+        let account = sessions[Int(subscriptions[subscription].session)].account
+        var lost: UInt64 = 0
+        var notice = PacketPool.none
+        if pool[subscriptions[subscription].queue.head].isLossNotice {
+            notice = subscriptions[subscription].queue.removeFirst(in: &pool)
+            lost = UInt64(pool[notice].deliveries)
+            pool[notice].buffer.clear()
+        } else {
+            notice = pool.take(.small)
+            quotas.chargeQueue(account, bytes: pool[notice].buffer.capacityBytes)
+        }
+        if !subscriptions[subscription].queue.isEmpty {
+            let oldest = subscriptions[subscription].queue.removeFirst(in: &pool)
+            let deliveries = pool[oldest].deliveries
+            lost += UInt64(deliveries)
+            lose(deliveries, of: subscription)
+            quotas.releaseQueue(account, bytes: pool[oldest].buffer.capacityBytes)
+            pool.giveBack(oldest)
+        }
+        pool[notice].isLossNotice = true
+        pool[notice].deliveries = Int(lost)
+        pool[notice].buffer.appendLost(
+            subscription: subscriptions[subscription].number, count: lost)
+        subscriptions[subscription].queue.prepend(notice, in: &pool)
+    }
+
+    private mutating func lose(_ count: Int, of subscription: Int) {
+        statistics.messagesLost += UInt64(count)
+        subscriptions[subscription].messagesLost += UInt64(count)
+    }
+
+    // MARK: Routes
+
+    /// Decides and routes a topic that is not in the cache.
+    @inline(never)
+    private mutating func findRoute(
+        _ topic: Span<UInt8>, _ record: SenderRecord, subject: UInt32, hash: UInt64
+    ) -> RouteCache.Route {
+        routes.makeRoom()
+        statistics.routeCacheMisses += 1
+        do {
+            try Topic.validateName(topic)
+        } catch {
+            return RouteCache.Route(reason: .topicNameInvalid, first: 0, count: 0)
+        }
+        guard topic[0] != Topic.dollar,
+            configuration.policy.decide(.publish, Subject(record)).isAllowed
+        else {
+            let denied = RouteCache.Route(reason: .notPermitted, first: 0, count: 0)
+            routes.insert(denied, topic: topic, subject: subject, hash: hash)
+            return denied
+        }
+        let route = collectReceivers(of: topic)
+        routes.insert(route, topic: topic, subject: subject, hash: hash)
+        return route
+    }
+
+    /// Appends the subscriptions that match to the cache's receivers, each once.
+    mutating func collectReceivers(of topic: Span<UInt8>) -> RouteCache.Route {
+        collected.removeAll(keepingCapacity: true)
+        trie.collect(topic, into: &collected)
+        let stamp = nextRouteStamp
+        nextRouteStamp += 1
+        let first = routes.receivers.count
+        for subscription in collected
+        where subscriptions[Int(subscription)].routeStamp != stamp {
+            subscriptions[Int(subscription)].routeStamp = stamp
+            routes.receivers.append(subscription)
+        }
+        return RouteCache.Route(
+            reason: .success, first: first, count: routes.receivers.count - first)
+    }
+
+    // MARK: The broker's own messages
+
+    /// Delivers a message of the broker itself, to all who match or to one subscription.
+    mutating func publishOwn(
+        topic: [UInt8], payload: [UInt8], only subscription: Int?, _ context: PacketContext,
+        into effects: inout Effects
+    ) {
+        let body = topic + payload
+        let sequence = nextSequence
+        nextSequence += 1
+        routes.makeRoom()
+        let route = collectReceivers(of: topic.span)
+        for index in route.first..<(route.first + route.count) {
+            let receiver = Int(routes.receivers[index])
+            guard subscription == nil || subscription == receiver,
+                subscriptions[receiver].admits(uid: context.record.uid, gid: context.record.gid)
+            else { continue }
+            deliver(
+                body.span, topicLength: topic.count, sequence: sequence, to: receiver,
+                bytesToCome: 0, context, into: &effects)
+        }
+        routes.receivers.removeLast(route.count)
+    }
+}

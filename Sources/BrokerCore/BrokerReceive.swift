@@ -1,0 +1,241 @@
+import BrokerWire
+
+/// One received packet while its frames are being worked through.
+struct PacketContext {
+    let session: Int
+    let record: SenderRecord
+    let subject: UInt32
+    let serial: UInt64
+    let nowNanoseconds: UInt64
+    /// Answers to PUBLISH frames that still may grow: consecutive tokens, the same reason.
+    var pendingReply: PendingReply?
+}
+
+struct PendingReply {
+    var token: UInt32
+    var count: UInt32
+    var sequence: UInt64
+    let reason: ReasonCode
+    /// Offset of the topic of the first of them, for the explanation.
+    let topic: Range<Int>
+}
+
+extension Broker {
+    /// A packet has arrived. Afterwards everything in it is decided, routed and queued.
+    ///
+    /// - Parameters:
+    ///   - packet: the bytes as received; nothing of them is kept.
+    ///   - identity: what the kernel recorded for exactly this packet.
+    package mutating func packetReceived(
+        _ id: SessionID, _ packet: Span<UInt8>, from identity: PacketIdentity,
+        nowNanoseconds: UInt64, into effects: inout Effects
+    ) {
+        guard let slot = slot(of: id) else { return }
+        switch sessions[slot].state {
+        case .greeting, .active:
+            break
+        case .vacant, .draining, .closing:
+            statistics.packetsIgnored += 1
+            return
+        }
+        statistics.packetsReceived += 1
+        statistics.bytesReceived += UInt64(packet.count)
+        switch attest(identity) {
+        case .unknown(let missing):
+            statistics.packetsUnattested += 1
+            doom(slot, .identityUnknown, missing.explanation)
+        case .attested(let attestation):
+            var context = makeContext(slot, attestation, nowNanoseconds: nowNanoseconds)
+            do throws(WireError) {
+                try receiveFrames(of: packet, &context, into: &effects)
+            } catch {
+                statistics.packetsMalformed += 1
+                flushReply(&context, packet, into: &effects)
+                doom(slot, error.reason, error.description)
+            }
+        }
+        endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
+    }
+
+    /// A packet without a byte: no message, no end of stream, nothing to answer.
+    package mutating func emptyPacketReceived(_ id: SessionID) {
+        statistics.packetsEmpty += 1
+    }
+
+    /// A packet larger than any the protocol allows arrived, cut short.
+    package mutating func oversizedPacketReceived(
+        _ id: SessionID, nowNanoseconds: UInt64, into effects: inout Effects
+    ) {
+        guard let slot = slot(of: id) else { return }
+        statistics.packetsMalformed += 1
+        doom(
+            slot, .packetTooLarge,
+            "a packet was larger than \(Limits.packetBytesMax) bytes; "
+                + "see packetBytesMax in WELCOME")
+        endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
+    }
+
+    /// Descriptors came along with a packet; the shell has closed them.
+    package mutating func descriptorsReceived(_ count: Int) {
+        statistics.descriptorsClosed += UInt64(count)
+    }
+
+    private func attest(_ identity: PacketIdentity) -> PacketIdentity {
+        guard case .attested(let attestation) = identity else { return identity }
+        if attestation.uid == SenderRecord.noID || attestation.gid == SenderRecord.noID {
+            return .unknown(.noID)
+        }
+        return identity
+    }
+
+    private mutating func makeContext(
+        _ slot: Int, _ attestation: Attestation, nowNanoseconds: UInt64
+    ) -> PacketContext {
+        let record = SenderRecord(attestation: attestation, opener: sessions[slot].opener)
+        let serial = nextPacketSerial
+        nextPacketSerial += 1
+        return PacketContext(
+            session: slot, record: record, subject: subjectNumber(of: record, session: slot),
+            serial: serial, nowNanoseconds: nowNanoseconds, pendingReply: nil)
+    }
+
+    /// A small number for the subject, equal for equal subjects while the broker runs.
+    mutating func subjectNumber(of record: SenderRecord, session slot: Int) -> UInt32 {
+        if let last = sessions[slot].lastRecord, last.uid == record.uid, last.gid == record.gid,
+            last.isDelegated == record.isDelegated, last.level == record.level
+        {
+            return sessions[slot].lastSubject
+        }
+        let number = number(of: Subject(record))
+        sessions[slot].lastRecord = record
+        sessions[slot].lastSubject = number
+        return number
+    }
+
+    /// Subjects are kept up to a bound; then numbering starts over and cached routes are void.
+    mutating func number(of subject: Subject) -> UInt32 {
+        if let number = subjects[subject] { return number }
+        if subjects.count >= Self.subjectsMax {
+            subjects.removeAll(keepingCapacity: true)
+            routes.invalidate()
+            for slot in sessions.indices { sessions[slot].lastRecord = nil }
+        }
+        let number = UInt32(subjects.count)
+        subjects[subject] = number
+        return number
+    }
+
+    static var subjectsMax: Int { 65_536 }
+
+    private mutating func receiveFrames(
+        of packet: Span<UInt8>, _ context: inout PacketContext, into effects: inout Effects
+    ) throws(WireError) {
+        var cursor = try FrameCursor(packet: packet)
+        while let header = try cursor.next(in: packet) {
+            if header.type == .publish && sessions[context.session].state == .active {
+                publish(PublishFrame(header, in: packet), packet, &context, into: &effects)
+            } else {
+                flushReply(&context, packet, into: &effects)
+                try receive(header, packet, &context, into: &effects)
+                if sessions[context.session].isDoomed { return }
+            }
+        }
+        flushReply(&context, packet, into: &effects)
+    }
+
+    /// Frames other than PUBLISH, and PUBLISH where it is not allowed.
+    private mutating func receive(
+        _ header: FrameHeader, _ packet: Span<UInt8>, _ context: inout PacketContext,
+        into effects: inout Effects
+    ) throws(WireError) {
+        let slot = context.session
+        guard (header.type == .hello) == (sessions[slot].state == .greeting) else {
+            let text = header.type == .hello ? "HELLO came twice" : "the first frame is not HELLO"
+            doom(slot, .protocolError, text)
+            return
+        }
+        switch header.type {
+        case .hello:
+            greet(HelloFrame(header, in: packet), packet, context, into: &effects)
+        case .subscribe:
+            subscribe(try SubscribeFrame(header, in: packet), context, into: &effects)
+        case .unsubscribe:
+            unsubscribe(UnsubscribeFrame(header, in: packet), context, into: &effects)
+        case .ping:
+            let nonce = PingFrame(header, in: packet).nonce
+            queueControl(slot, bytes: FrameHeader.byteCount + 8, into: &effects) {
+                $0.appendPong(nonce: nonce)
+            }
+        case .pong:
+            break
+        case .disconnect:
+            discardSubscriptions(of: slot, into: &effects)
+            close(slot, into: &effects)
+            sessions[slot].isDoomed = true
+        case .statusRequest:
+            requestStatus(StatusRequestFrame(header, in: packet), context, into: &effects)
+        case .publish, .welcome, .reply, .sender, .deliver, .lost, .status:
+            doom(slot, .protocolError, "frame type \(header.type.rawValue) is the broker's to send")
+        }
+    }
+
+    private mutating func greet(
+        _ hello: HelloFrame, _ packet: Span<UInt8>, _ context: PacketContext,
+        into effects: inout Effects
+    ) {
+        let slot = context.session
+        guard hello.versionMin <= 1, hello.versionMax >= 1 else {
+            let offered = "\(hello.versionMin) to \(hello.versionMax)"
+            doom(slot, .unsupportedVersion, "this broker speaks version 1, not \(offered)")
+            return
+        }
+        guard let name = ClientName.parse(packet.extracting(hello.name)) else {
+            doom(
+                slot, .nameInvalid,
+                "a client name has at most \(Limits.clientNameBytesMax) bytes of UTF-8 "
+                    + "and no control characters")
+            return
+        }
+        sessions[slot].name = name
+        sessions[slot].state = .active
+        quotas.finishGreeting(sessions[slot].account)
+        let welcome = WelcomeFrame(
+            version: 1, topicBytesMax: UInt16(Limits.topicBytesMax),
+            packetBytesMax: UInt32(configuration.packetBytesMax),
+            messageBytesMax: UInt32(configuration.messageBytesMax),
+            subscriptionsMax: UInt32(Limits.subscriptionsPerSessionMax),
+            queueBytesMax: UInt32(configuration.queueBytesPerSubscriptionMax),
+            session: sessions[slot].number, instance: configuration.instance,
+            client: context.record, brokerName: configuration.name,
+            brokerVersion: configuration.version)
+        queueControl(slot, bytes: 512, into: &effects) { $0.appendWelcome(welcome) }
+        effects.note(.sessionOpened, sessions[slot], .success, name)
+    }
+
+    private mutating func requestStatus(
+        _ request: StatusRequestFrame, _ context: PacketContext, into effects: inout Effects
+    ) {
+        let slot = context.session
+        let decision = configuration.policy.decide(.inspect, Subject(context.record))
+        if case .denied(let uid, let role) = decision {
+            statistics.requestsRefused += 1
+            let text = Self.explain("see the status", uid: uid, role: role)
+            effects.note(.requestRefused, sessions[slot], .notPermitted, text)
+            reply(
+                slot,
+                ReplyFrame(
+                    token: request.token, reason: .notPermitted, request: .statusRequest,
+                    explanation: text), into: &effects)
+            return
+        }
+        effects.statusRequests.append(
+            Effects.StatusRequest(session: sessions[slot].id, token: request.token))
+    }
+
+    static func explain(_ action: String, uid: UInt32, role: Decision.Role) -> String {
+        switch role {
+        case .sender: "uid \(uid) may not \(action)"
+        case .opener: "uid \(uid), which opened the connection, may not \(action)"
+        }
+    }
+}

@@ -1,0 +1,184 @@
+import BrokerWire
+
+/// Subscribing, unsubscribing, and what a subscription leaves behind when it ends.
+extension Broker {
+    mutating func subscribe(
+        _ frame: SubscribeFrame, _ context: PacketContext, into effects: inout Effects
+    ) {
+        let slot = context.session
+        let refusal = refusal(of: frame, context)
+        var answer = ReplyFrame(token: frame.token, reason: .success, request: .subscribe)
+        if let refusal {
+            answer.reason = refusal.reason
+            answer.explanation = refusal.explanation
+            statistics.subscribesRefused += 1
+            effects.note(
+                .subscribeRefused, sessions[slot], refusal.reason, refusal.explanation)
+            reply(slot, answer, into: &effects)
+            return
+        }
+        do {
+            try quotas.chargeSubscription(sessions[slot].account)
+        } catch {
+            answer.reason = .quotaExceeded
+            answer.explanation = error.explanation
+            statistics.subscribesRefused += 1
+            reply(slot, answer, into: &effects)
+            return
+        }
+        let subscription = makeSubscription(frame, session: slot)
+        reply(slot, answer, into: &effects)
+        if frame.filters.contains(where: { $0.starts(with: "$SYS".utf8) }) {
+            publishSystemTopics(
+                only: subscription, nowNanoseconds: context.nowNanoseconds, into: &effects)
+        }
+    }
+
+    mutating func unsubscribe(
+        _ frame: UnsubscribeFrame, _ context: PacketContext, into effects: inout Effects
+    ) {
+        let slot = context.session
+        var answer = ReplyFrame(token: frame.token, reason: .success, request: .unsubscribe)
+        if let subscription = sessions[slot].subscriptions[frame.subscription] {
+            discard(Int(subscription), into: &effects)
+        } else {
+            answer.reason = .subscriptionUnknown
+            answer.explanation = "this session has no subscription \(frame.subscription)"
+        }
+        reply(slot, answer, into: &effects)
+    }
+
+    /// Why a SUBSCRIBE is not granted, or nil.
+    private func refusal(
+        of frame: SubscribeFrame, _ context: PacketContext
+    ) -> (reason: ReasonCode, explanation: String)? {
+        let session = context.session
+        for filter in frame.filters {
+            do throws(Topic.Violation) {
+                try Topic.validateFilter(filter.span)
+            } catch {
+                let text = String(decoding: filter, as: UTF8.self).debugDescription
+                return (.topicFilterInvalid, "filter \(text) is invalid: \(error)")
+            }
+        }
+        guard let policy = OverflowPolicy(rawValue: frame.overflow) else {
+            return (.optionInvalid, "overflow \(frame.overflow) is not 0, 1 or 2")
+        }
+        for range in frame.uidRanges + frame.gidRanges where range.first > range.last {
+            return (.optionInvalid, "range \(range.first)-\(range.last) is empty")
+        }
+        if Int(frame.queueBytesMax) > configuration.queueBytesPerSubscriptionMax {
+            let limit = configuration.queueBytesPerSubscriptionMax
+            return (.optionInvalid, "queueBytesMax is above the limit of \(limit) bytes")
+        }
+        if sessions[session].subscriptions[frame.subscription] != nil {
+            return (.subscriptionInUse, "subscription \(frame.subscription) exists already")
+        }
+        if sessions[session].subscriptions.count >= Limits.subscriptionsPerSessionMax {
+            let limit = Limits.subscriptionsPerSessionMax
+            return (.quotaExceeded, "this session is at its limit of \(limit) subscriptions")
+        }
+        let subject = Subject(context.record)
+        if case .denied(let uid, let role) = configuration.policy.decide(.subscribe, subject) {
+            return (.notPermitted, Self.explain("subscribe to this", uid: uid, role: role))
+        }
+        if policy == .block,
+            case .denied(let uid, let role) = configuration.policy.decide(.block, subject)
+        {
+            return (.notPermitted, Self.explain("hold publishers back", uid: uid, role: role))
+        }
+        return nil
+    }
+
+    private mutating func makeSubscription(_ frame: SubscribeFrame, session slot: Int) -> Int {
+        let index = Int(freeSubscriptions.popLast() ?? Int32(subscriptions.count))
+        if index == subscriptions.count { subscriptions.append(Subscription()) }
+        let generation = subscriptions[index].generation &+ 1
+        let limit = configuration.queueBytesPerSubscriptionMax
+        var subscription = Subscription()
+        subscription.session = Int32(slot)
+        subscription.number = frame.subscription
+        subscription.generation = generation
+        subscription.policy = OverflowPolicy(rawValue: frame.overflow) ?? .disconnect
+        subscription.queueBytesMax = frame.queueBytesMax == 0 ? limit : Int(frame.queueBytesMax)
+        subscription.uidRanges = frame.uidRanges.map { IDRange(first: $0.first, last: $0.last) }
+        subscription.gidRanges = frame.gidRanges.map { IDRange(first: $0.first, last: $0.last) }
+        subscription.isSelective = !frame.uidRanges.isEmpty || !frame.gidRanges.isEmpty
+        subscription.filters = frame.filters
+        subscriptions[index] = subscription
+        sessions[slot].subscriptions[frame.subscription] = Int32(index)
+        for filter in frame.filters {
+            trie.insert(filter.span, subscription: UInt32(index))
+        }
+        routes.invalidate()
+        return index
+    }
+
+    /// Ends one subscription: filters, queue, charges, held publishers.
+    mutating func discard(_ index: Int, into effects: inout Effects) {
+        let slot = Int(subscriptions[index].session)
+        for filter in subscriptions[index].filters {
+            trie.remove(filter.span, subscription: UInt32(index))
+        }
+        routes.invalidate()
+        release(subscription: index, into: &effects)
+        if subscriptions[index].isReady { removeReady(index) }
+        while !subscriptions[index].queue.isEmpty {
+            let packet = subscriptions[index].queue.removeFirst(in: &pool)
+            quotas.releaseQueue(
+                sessions[slot].account, bytes: pool[packet].buffer.capacityBytes)
+            pool.giveBack(packet)
+        }
+        quotas.releaseSubscription(sessions[slot].account)
+        sessions[slot].subscriptions[subscriptions[index].number] = nil
+        let generation = subscriptions[index].generation
+        subscriptions[index] = Subscription()
+        subscriptions[index].generation = generation
+        freeSubscriptions.append(Int32(index))
+    }
+
+    mutating func discardSubscriptions(of slot: Int, into effects: inout Effects) {
+        for index in Array(sessions[slot].subscriptions.values) {
+            discard(Int(index), into: &effects)
+        }
+    }
+
+    // MARK: Holding publishers back
+
+    /// Stops reading from a publisher until the subscription has room again.
+    mutating func hold(
+        _ publisher: Int, by subscription: Int, _ nowNanoseconds: UInt64,
+        into effects: inout Effects
+    ) {
+        if !subscriptions[subscription].holdsPublishers {
+            subscriptions[subscription].holdsPublishers = true
+            holdDeadlines.append(
+                Hold(
+                    subscription: Int32(subscription),
+                    generation: subscriptions[subscription].generation),
+                nowNanoseconds: nowNanoseconds)
+        }
+        // The broker's own messages have no session to pause.
+        guard publisher >= 0, sessions[publisher].isReading else { return }
+        sessions[publisher].pausedBy = Int32(subscription)
+        statistics.publishersPaused += 1
+        effects.pausing.append(sessions[publisher].id)
+    }
+
+    /// Lets the publishers go on that this subscription held back.
+    mutating func release(subscription index: Int, into effects: inout Effects) {
+        guard subscriptions[index].holdsPublishers else { return }
+        subscriptions[index].holdsPublishers = false
+        // A new hold has a deadline of its own.
+        subscriptions[index].generation &+= 1
+        for slot in sessions.indices where sessions[slot].pausedBy == Int32(index) {
+            sessions[slot].pausedBy = PacketPool.none
+            if sessions[slot].isReading { effects.resuming.append(sessions[slot].id) }
+        }
+    }
+
+    /// A publisher goes away: nobody holds it back any more.
+    mutating func releaseHold(of slot: Int) {
+        sessions[slot].pausedBy = PacketPool.none
+    }
+}

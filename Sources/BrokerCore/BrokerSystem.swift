@@ -1,0 +1,143 @@
+package import BrokerWire
+
+/// What the broker says of itself: `$SYS/broker/…`, and the snapshot that status is made of.
+extension Broker {
+    /// Publishes the system topics, to all who subscribed or to one new subscription.
+    mutating func publishSystemTopics(
+        only subscription: Int? = nil, nowNanoseconds: UInt64, into effects: inout Effects
+    ) {
+        let own = configuration.process
+        let record = SenderRecord(
+            pid: own.pid, uid: own.uid, gid: own.gid, process: own.process, opener: own,
+            timeNanoseconds: 0, level: own.uid == 0 ? .claimable : .kernel, isDelegated: false,
+            domain: .own)
+        let context = PacketContext(
+            session: -1, record: record, subject: 0, serial: nextPacketSerial,
+            nowNanoseconds: nowNanoseconds, pendingReply: nil)
+        nextPacketSerial += 1
+        for (name, value) in systemTopics(nowNanoseconds: nowNanoseconds) {
+            publishOwn(
+                topic: Array("$SYS/broker/\(name)".utf8), payload: Array(value.utf8),
+                only: subscription, context, into: &effects)
+        }
+        endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
+    }
+
+    private func systemTopics(nowNanoseconds: UInt64) -> [(name: String, value: String)] {
+        let queued = quotas.active.reduce(0) { $0 + $1.queuedBytes }
+        let fixed = [
+            ("version", configuration.version),
+            ("uptime", String(uptimeSeconds(nowNanoseconds: nowNanoseconds))),
+            ("sessions", String(sessionCount)),
+            ("subscriptions", String(subscriptionCount)),
+            ("queued/bytes", String(queued)),
+        ]
+        return fixed + statistics.named.map { ("counters/\($0.name)", String($0.value)) }
+    }
+
+    private func uptimeSeconds(nowNanoseconds: UInt64) -> UInt64 {
+        (nowNanoseconds - startedNanoseconds) / 1_000_000_000
+    }
+
+    /// Puts a status document into the session's replies, in as many frames as it takes.
+    package mutating func answerStatus(
+        _ request: Effects.StatusRequest, document: Span<UInt8>, nowNanoseconds: UInt64,
+        into effects: inout Effects
+    ) {
+        guard let slot = slot(of: request.session) else { return }
+        let fragmentBytesMax =
+            Limits.batchBytesTarget - PacketHeader.byteCount - FrameHeader.byteCount - 4
+        var offset = 0
+        repeat {
+            let end = min(offset + fragmentBytesMax, document.count)
+            let fragment = document.extracting(offset..<end)
+            let bytes = FrameHeader.byteCount + 4 + fragment.count
+            queueStatus(
+                slot, token: request.token, fragment, hasMore: end < document.count,
+                bytes: bytes, into: &effects)
+            offset = end
+        } while offset < document.count && !sessions[slot].isDoomed
+        endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
+    }
+
+    private mutating func queueStatus(
+        _ slot: Int, token: UInt32, _ fragment: Span<UInt8>, hasMore: Bool, bytes: Int,
+        into effects: inout Effects
+    ) {
+        let copy = fragment.copied()
+        queueControl(slot, bytes: bytes, into: &effects) {
+            $0.appendStatus(token: token, fragment: copy.span, hasMore: hasMore)
+        }
+    }
+
+    /// The state of the broker as plain values.
+    package func snapshot(nowNanoseconds: UInt64) -> BrokerSnapshot {
+        BrokerSnapshot(
+            name: configuration.name, version: configuration.version,
+            instance: configuration.instance,
+            uptimeSeconds: uptimeSeconds(nowNanoseconds: nowNanoseconds),
+            statistics: statistics, users: quotas.active,
+            sessions: sessions.filter { $0.state != .vacant }.map { session in
+                snapshot(of: session, nowNanoseconds: nowNanoseconds)
+            })
+    }
+
+    private func snapshot(
+        of session: Session, nowNanoseconds: UInt64
+    ) -> BrokerSnapshot.Session {
+        BrokerSnapshot.Session(
+            number: session.number, name: session.name, opener: session.opener,
+            isGreeting: session.state == .greeting,
+            connectedSeconds: (nowNanoseconds - session.openedNanoseconds) / 1_000_000_000,
+            messagesPublished: session.messagesPublished,
+            messagesDelivered: session.messagesDelivered,
+            publishesRefused: session.publishesRefused,
+            isPaused: session.pausedBy != PacketPool.none,
+            subscriptions: session.subscriptions.sorted { $0.key < $1.key }.map { entry in
+                let subscription = subscriptions[Int(entry.value)]
+                return BrokerSnapshot.Subscription(
+                    number: entry.key, filters: subscription.filters,
+                    policy: subscription.policy, uidRanges: subscription.uidRanges,
+                    gidRanges: subscription.gidRanges, queuedBytes: subscription.queue.bytes,
+                    queueBytesMax: subscription.queueBytesMax,
+                    messagesDelivered: subscription.messagesDelivered,
+                    messagesLost: subscription.messagesLost)
+            })
+    }
+}
+
+/// The broker at one moment, for status.
+package struct BrokerSnapshot: Sendable {
+    package let name: String
+    package let version: String
+    package let instance: UInt64
+    package let uptimeSeconds: UInt64
+    package let statistics: Statistics
+    package let users: [UserAccount]
+    package let sessions: [Session]
+
+    package struct Session: Sendable {
+        package let number: UInt64
+        package let name: String
+        package let opener: Peer
+        package let isGreeting: Bool
+        package let connectedSeconds: UInt64
+        package let messagesPublished: UInt64
+        package let messagesDelivered: UInt64
+        package let publishesRefused: UInt64
+        package let isPaused: Bool
+        package let subscriptions: [Subscription]
+    }
+
+    package struct Subscription: Sendable {
+        package let number: UInt32
+        package let filters: [[UInt8]]
+        package let policy: OverflowPolicy
+        package let uidRanges: [IDRange]
+        package let gidRanges: [IDRange]
+        package let queuedBytes: Int
+        package let queueBytesMax: Int
+        package let messagesDelivered: UInt64
+        package let messagesLost: UInt64
+    }
+}

@@ -1,0 +1,77 @@
+package import BrokerWire
+
+/// What the shell has to do after the core has taken an event. One buffer is reused for ever; the
+/// shell works through it and calls `clear()`.
+package struct Effects {
+    /// Sessions with packets to send, each once.
+    package internal(set) var dirty: [SessionID] = []
+    /// Sessions to stop reading from, because they end or because a full queue holds them back.
+    package internal(set) var pausing: [SessionID] = []
+    /// Sessions to read from again.
+    package internal(set) var resuming: [SessionID] = []
+    /// Sessions whose descriptor is to be closed now.
+    package internal(set) var closing: [SessionID] = []
+    /// Status documents asked for, and allowed.
+    package internal(set) var statusRequests: [StatusRequest] = []
+    /// What a log reader should know. Bounded; `noticesDropped` counts the rest.
+    package internal(set) var notices: [Notice] = []
+    package internal(set) var noticesDropped = 0
+
+    package struct StatusRequest: Equatable, Sendable {
+        package let session: SessionID
+        package let token: UInt32
+    }
+
+    /// Something that happened to a session, as data: rendering is the shell's work.
+    package struct Notice: Equatable, Sendable {
+        package enum Kind: String, Sendable {
+            case connectionRefused = "connection refused"
+            case sessionOpened = "session opened"
+            case sessionEnded = "session ended by the broker"
+            case publishRefused = "publish refused"
+            case subscribeRefused = "subscribe refused"
+            case requestRefused = "request refused"
+            case messagesLost = "messages lost"
+        }
+
+        package let kind: Kind
+        package let session: UInt64
+        package let opener: SenderRecord.Opener
+        package let reason: ReasonCode
+        package let explanation: String
+    }
+
+    static let noticesMax = 64
+
+    package init() {}
+
+    package var isEmpty: Bool {
+        dirty.isEmpty && pausing.isEmpty && resuming.isEmpty && closing.isEmpty
+            && statusRequests.isEmpty && notices.isEmpty && noticesDropped == 0
+    }
+
+    package mutating func clear() {
+        dirty.removeAll(keepingCapacity: true)
+        pausing.removeAll(keepingCapacity: true)
+        resuming.removeAll(keepingCapacity: true)
+        closing.removeAll(keepingCapacity: true)
+        statusRequests.removeAll(keepingCapacity: true)
+        notices.removeAll(keepingCapacity: true)
+        noticesDropped = 0
+    }
+
+    /// The explanation is only made if there is room: a flood of refusals formats nothing.
+    mutating func note(
+        _ kind: Notice.Kind, _ session: borrowing Session, _ reason: ReasonCode,
+        _ explanation: @autoclosure () -> String
+    ) {
+        guard notices.count < Self.noticesMax else {
+            noticesDropped += 1
+            return
+        }
+        notices.append(
+            Notice(
+                kind: kind, session: session.number, opener: session.opener.record,
+                reason: reason, explanation: explanation()))
+    }
+}

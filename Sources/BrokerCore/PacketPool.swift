@@ -1,0 +1,141 @@
+import BasicContainers
+import BrokerWire
+
+/// Outbound packets of all sessions, by slot. A packet is written, queued, sent and given back;
+/// its memory is kept for the next one up to a bound. Packets of a queue are chained by `next`.
+struct PacketPool: ~Copyable {
+    /// One packet and what its queue needs to know of it.
+    struct Packet: ~Copyable {
+        var buffer: PacketBuffer
+        var next = PacketPool.none
+        /// DELIVER frames in it, to be counted as lost if it is dropped.
+        var deliveries = 0
+        /// Serial of the received packet whose SENDER stands last in it; 0: no SENDER yet.
+        var senderSerial: UInt64 = 0
+        var isLossNotice = false
+    }
+
+    /// The sizes packets are made in. Small ones for the odd message and for replies, so that ten
+    /// thousand slow subscriptions do not hold ten thousand full batches.
+    enum Size {
+        case small
+        case batch
+        /// For one message that does not fit into a batch.
+        case large(bytes: Int)
+
+        static let smallBytes = 4_096
+
+        /// The size for a packet that must hold `needed` bytes and may get `expected`.
+        static func fitting(needed: Int, expected: Int) -> Size {
+            if needed > Limits.batchBytesTarget { return .large(bytes: needed) }
+            return max(needed, expected) > smallBytes ? .batch : .small
+        }
+
+        var capacityBytes: Int {
+            switch self {
+            case .small: Self.smallBytes
+            case .batch: Limits.batchBytesTarget
+            case .large(let bytes): bytes
+            }
+        }
+    }
+
+    static let none: Int32 = -1
+    /// Free packets of the batch size kept in memory; further ones are given back to the system.
+    private static let idleBatchesMax = 64
+    private static let idleSmallMax = 1_024
+
+    private(set) var packets = UniqueArray<Packet>()
+    private var freeSmall: [Int32] = []
+    private var freeBatch: [Int32] = []
+    /// Slots whose memory has been given back.
+    private var vacant: [Int32] = []
+    private(set) var inUse = 0
+
+    /// Takes a free packet with room for `size`, cleared.
+    mutating func take(_ size: Size) -> Int32 {
+        inUse += 1
+        let reused: Int32? =
+            switch size {
+            case .small: freeSmall.popLast()
+            case .batch: freeBatch.popLast()
+            case .large: nil
+            }
+        if let reused { return reused }
+        let buffer = PacketBuffer(capacityBytes: size.capacityBytes)
+        if let slot = vacant.popLast() {
+            packets[Int(slot)].buffer = buffer
+            return slot
+        }
+        packets.append(Packet(buffer: buffer))
+        return Int32(packets.count - 1)
+    }
+
+    /// Gives a packet back that is in no queue any more.
+    mutating func giveBack(_ slot: Int32) {
+        precondition(inUse > 0)
+        inUse -= 1
+        let index = Int(slot)
+        packets[index].next = Self.none
+        packets[index].deliveries = 0
+        packets[index].senderSerial = 0
+        packets[index].isLossNotice = false
+        packets[index].buffer.clear()
+        switch packets[index].buffer.capacityBytes {
+        case Limits.batchBytesTarget where freeBatch.count < Self.idleBatchesMax:
+            freeBatch.append(slot)
+        case Size.smallBytes where freeSmall.count < Self.idleSmallMax:
+            freeSmall.append(slot)
+        default:
+            packets[index].buffer = PacketBuffer(capacityBytes: PacketHeader.byteCount + 1)
+            vacant.append(slot)
+        }
+    }
+
+    /// In-place access to a packet.
+    subscript(slot: Int32) -> Packet {
+        @inline(__always) _read { yield packets[Int(slot)] }
+        @inline(__always) _modify { yield &packets[Int(slot)] }
+    }
+}
+
+/// A chain of packets that wait to be sent. Invariant: `head` and `tail` are both none or both a
+/// packet, and `bytes` is the sum of the capacities of the chained packets.
+struct PacketQueue {
+    private(set) var head = PacketPool.none
+    private(set) var tail = PacketPool.none
+    private(set) var bytes = 0
+
+    @inline(__always)
+    var isEmpty: Bool { head == PacketPool.none }
+
+    mutating func append(_ slot: Int32, in pool: inout PacketPool) {
+        if isEmpty {
+            head = slot
+        } else {
+            pool[tail].next = slot
+        }
+        tail = slot
+        bytes += pool[slot].buffer.capacityBytes
+    }
+
+    mutating func prepend(_ slot: Int32, in pool: inout PacketPool) {
+        pool[slot].next = head
+        head = slot
+        if tail == PacketPool.none { tail = slot }
+        bytes += pool[slot].buffer.capacityBytes
+    }
+
+    /// Unchains the first packet; the caller gives it back to the pool.
+    ///
+    /// - Precondition: the queue is not empty.
+    mutating func removeFirst(in pool: inout PacketPool) -> Int32 {
+        precondition(!isEmpty)
+        let slot = head
+        head = pool[slot].next
+        if head == PacketPool.none { tail = PacketPool.none }
+        pool[slot].next = PacketPool.none
+        bytes -= pool[slot].buffer.capacityBytes
+        return slot
+    }
+}

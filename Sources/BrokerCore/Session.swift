@@ -1,0 +1,111 @@
+import BrokerWire
+
+/// Names a session to the shell. The generation tells a session from a later one in its slot.
+package struct SessionID: Hashable, Sendable {
+    package let slot: Int32
+    package let generation: UInt32
+
+    package init(slot: Int32, generation: UInt32) {
+        self.slot = slot
+        self.generation = generation
+    }
+}
+
+/// One connection, from accept to close. Protocol/README.md, section 9, has the states.
+struct Session {
+    enum State: Equatable {
+        /// The slot is free.
+        case vacant
+        /// Nothing but HELLO is accepted.
+        case greeting
+        case active
+        /// Something is left to say; nothing is read any more. `farewell` is queued when the
+        /// deliveries are gone.
+        case draining(farewell: Farewell?)
+        /// All is said; the shell has been told to close.
+        case closing
+    }
+
+    struct Farewell: Equatable {
+        let reason: ReasonCode
+        let explanation: String
+    }
+
+    var id: SessionID
+    /// Number told to the client, unique while the broker runs.
+    var number: UInt64 = 0
+    var state = State.vacant
+    var opener = Peer(
+        record: SenderRecord.Opener(pid: 0, uid: SenderRecord.noID, gid: 0, process: 0),
+        groups: [], domain: .unknown)
+    var name = ""
+    /// Slot of the opener's account.
+    var account = 0
+    var openedNanoseconds: UInt64 = 0
+
+    /// Replies and everything else that is not a delivery.
+    var control = PacketQueue()
+    /// Subscriptions that have packets to send, in the order of their turn.
+    var readyHead = PacketPool.none
+    var readyTail = PacketPool.none
+    /// By the client's number, the slot of the subscription.
+    var subscriptions: [UInt32: Int32] = [:]
+
+    var isDirty = false
+    /// The socket's buffer is full; the shell will say when it is writable.
+    var isWriteBlocked = false
+    /// The subscription whose full queue holds this publisher back, or none.
+    var pausedBy = PacketPool.none
+    /// To be ended after the packet in hand.
+    var isDoomed = false
+
+    /// The subject of the last packet: most packets of a session are sent by one process.
+    var lastRecord: SenderRecord?
+    var lastSubject: UInt32 = 0
+
+    var messagesPublished: UInt64 = 0
+    var messagesDelivered: UInt64 = 0
+    var publishesRefused: UInt64 = 0
+
+    var isReading: Bool {
+        switch state {
+        case .greeting, .active: pausedBy == PacketPool.none
+        case .vacant, .draining, .closing: false
+        }
+    }
+
+    var hasNothingQueued: Bool { control.isEmpty && readyHead == PacketPool.none }
+}
+
+/// One subscription: what it wants, and the packets that wait for it.
+struct Subscription {
+    var session: Int32 = -1
+    /// The number the client chose.
+    var number: UInt32 = 0
+    var generation: UInt32 = 0
+    var policy = OverflowPolicy.disconnect
+    var queueBytesMax = 0
+    /// Whether there are sender ranges to look at.
+    var isSelective = false
+    var uidRanges: [IDRange] = []
+    var gidRanges: [IDRange] = []
+    var filters: [[UInt8]] = []
+
+    var queue = PacketQueue()
+    var isReady = false
+    var nextReady = PacketPool.none
+    /// Serial of the last route collected with this subscription in it.
+    var routeStamp: UInt64 = 0
+    /// Publishers are held back because the queue is full (policy `block`).
+    var holdsPublishers = false
+    /// Messages dropped since the last one queued; the next packet begins with LOST.
+    var unreportedLosses: UInt64 = 0
+
+    var messagesDelivered: UInt64 = 0
+    var messagesLost: UInt64 = 0
+
+    func admits(uid: UInt32, gid: UInt32) -> Bool {
+        let admitsUID = uidRanges.isEmpty || uidRanges.contains { $0.contains(uid) }
+        return admitsUID && (gidRanges.isEmpty || gidRanges.contains { $0.contains(gid) })
+    }
+}
