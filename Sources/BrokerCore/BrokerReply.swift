@@ -180,6 +180,15 @@ extension Broker {
         effects.closing.append(sessions[slot].id)
     }
 
+    /// Whether the session is being ended: nothing more is read from it.
+    package func isEnding(_ id: SessionID) -> Bool {
+        guard let slot = slot(of: id) else { return true }
+        switch sessions[slot].state {
+        case .draining, .closing: return true
+        case .vacant, .greeting, .active: return false
+        }
+    }
+
     mutating func discardControl(of slot: Int) {
         while !sessions[slot].control.isEmpty {
             let packet = sessions[slot].control.removeFirst(in: &pool)

@@ -1,0 +1,134 @@
+import BrokerCore
+import BrokerWire
+import LinuxIO
+package import Logging
+import ServiceLifecycle
+import Synchronization
+
+/// The broker as a service: opens the socket, runs the reactor on a thread of its own, and stops
+/// in good order when the service group shuts down.
+package final class Server: Service {
+    package let configuration: ServerConfiguration
+    private let logger: Logger
+    private let control: ReactorControl
+    /// Taken by the reactor thread when it starts.
+    private let listener: Mutex<SeqpacketListener?>
+    private let packetBytesMax: Int
+
+    /// Opens the socket; afterwards clients can connect, though nobody answers before `run`.
+    package init(
+        configuration: ServerConfiguration, logger: Logger
+    ) throws(ServerError) {
+        self.configuration = configuration
+        self.logger = logger
+        _ = CurrentProcess.raiseDescriptorLimit()
+        packetBytesMax = try Self.measurePacketBytesMax()
+        do throws(KernelError) {
+            control = try ReactorControl()
+        } catch {
+            throw ServerError("cannot make an eventfd: \(error)")
+        }
+        do throws(SocketPathError) {
+            listener = Mutex(
+                try SeqpacketListener(
+                    path: configuration.socketPath, mode: configuration.socketMode,
+                    groupID: configuration.socketGroupID, backlog: configuration.backlog))
+        } catch {
+            let isInUse =
+                switch error {
+                case .lockHeld, .inUse: true
+                case .notASocket, .lockNotAFile, .system: false
+                }
+            throw ServerError(error.description, isSocketInUse: isInUse)
+        }
+    }
+
+    /// Serves until the service group shuts down gracefully or the task is cancelled.
+    package func run() async throws {
+        let control = control
+        try await withTaskCancellationHandler {
+            try await withGracefulShutdownHandler {
+                try await serve()
+            } onGracefulShutdown: {
+                control.stop()
+            }
+        } onCancel: {
+            control.stop()
+        }
+    }
+
+    private func serve() async throws {
+        let failure: ServerError? = await withCheckedContinuation { continuation in
+            _ = SystemThread.start(name: "broker-reactor") {
+                continuation.resume(returning: self.runReactor())
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    /// The body of the reactor thread.
+    private func runReactor() -> ServerError? {
+        guard let listener = listener.withLock({ $0.take() }) else {
+            return ServerError("the server runs already")
+        }
+        do throws(KernelError) {
+            var reactor = try Reactor(
+                listener: listener, control: control, broker: makeBrokerConfiguration(),
+                logger: logger)
+            reactor.run()
+            return nil
+        } catch {
+            return ServerError("cannot set up epoll: \(error)")
+        }
+    }
+
+    private func makeBrokerConfiguration() -> BrokerConfiguration {
+        let uid = CurrentProcess.effectiveUserID
+        let own = try? ProcessDescriptor.open(pid: CurrentProcess.pid)
+        var broker = BrokerConfiguration(
+            name: configuration.name, version: configuration.version,
+            instance: UInt64.random(in: 1...UInt64.max),
+            hashSeed: UInt64.random(in: 0...UInt64.max),
+            process: SenderRecord.Opener(
+                pid: CurrentProcess.pid, uid: uid, gid: CurrentProcess.effectiveGroupID,
+                process: own?.inode ?? 0),
+            packetBytesMax: packetBytesMax,
+            policy: configuration.isOpen ? .open(brokerUID: uid) : .ownerOnly(brokerUID: uid))
+        broker.queueBytesPerSubscriptionMax = configuration.queueBytesMax
+        return broker
+    }
+
+    /// The largest packet that the kernel lets us send, from a socket set up like a connection.
+    private static func measurePacketBytesMax() throws(ServerError) -> Int {
+        let measured: Int
+        do throws(KernelError) {
+            measured = try Connection.measurePacketBytesMax()
+        } catch {
+            throw ServerError("cannot measure the send buffer: \(error)")
+        }
+        guard measured >= Limits.packetBytesMin else {
+            throw ServerError(
+                "the kernel sends packets of at most \(measured) bytes, the broker needs "
+                    + "\(Limits.packetBytesMin): raise it with "
+                    + "`sysctl net.core.wmem_max=212992`")
+        }
+        return min(measured, Limits.packetBytesMax)
+    }
+}
+
+/// The one way to reach the reactor from other threads.
+final class ReactorControl: Sendable {
+    let wakeUp: EventFD
+    private let stopping = Atomic(false)
+
+    init() throws(KernelError) {
+        wakeUp = try EventFD()
+    }
+
+    var isStopping: Bool { stopping.load(ordering: .acquiring) }
+
+    func stop() {
+        stopping.store(true, ordering: .releasing)
+        wakeUp.signal()
+    }
+}

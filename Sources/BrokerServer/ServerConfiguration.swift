@@ -1,0 +1,36 @@
+import BrokerWire
+
+/// What `broker serve` needs to know.
+package struct ServerConfiguration: Sendable {
+    package var socketPath: String
+    /// Permission bits of the socket. Connecting is no right: the rules decide what a uid may do.
+    package var socketMode: UInt32 = 0o666
+    package var socketGroupID: UInt32?
+    /// Everybody may publish and subscribe (`--no-acl`).
+    package var isOpen = false
+    /// Told to clients; at most 128 bytes.
+    package var name: String
+    package var version: String
+    /// Bytes that may wait for one subscription.
+    package var queueBytesMax = Limits.queueBytesPerSubscriptionMax
+    /// Connections that may wait to be accepted.
+    package var backlog: Int32 = 1_024
+
+    package init(socketPath: String, name: String, version: String) {
+        self.socketPath = socketPath
+        self.name = name
+        self.version = version
+    }
+}
+
+/// Why the broker cannot run, in words that name the fix.
+package struct ServerError: Error, CustomStringConvertible {
+    package let description: String
+    /// Another broker, or another program, listens on the path already.
+    package let isSocketInUse: Bool
+
+    init(_ description: String, isSocketInUse: Bool = false) {
+        self.description = description
+        self.isSocketInUse = isSocketInUse
+    }
+}

@@ -1,0 +1,144 @@
+import BrokerCore
+import BrokerWire
+import FoundationEssentials
+
+/// The JSON document that `broker status` shows. Protocol/README.md, section 9.
+enum StatusDocument {
+    static func encode(_ snapshot: BrokerSnapshot) -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        do {
+            return Array(try encoder.encode(Document(snapshot)))
+        } catch {
+            // Strings and numbers always encode.
+            preconditionFailure("status does not encode: \(error)")
+        }
+    }
+
+    private struct Document: Encodable {
+        let name: String
+        let version: String
+        let instance: String
+        let uptimeSeconds: UInt64
+        let counters: [String: UInt64]
+        let sessions: [Session]
+        let users: [User]
+
+        init(_ snapshot: BrokerSnapshot) {
+            name = snapshot.name
+            version = snapshot.version
+            instance = String(snapshot.instance, radix: 16)
+            uptimeSeconds = snapshot.uptimeSeconds
+            counters = Dictionary(
+                snapshot.statistics.named.map { ($0.name, $0.value) },
+                uniquingKeysWith: { first, _ in first })
+            sessions = snapshot.sessions.map(Session.init)
+            users = snapshot.users.map(User.init)
+        }
+    }
+
+    private struct Session: Encodable {
+        let session: UInt64
+        let name: String
+        let state: String
+        let opener: Opener
+        let connectedSeconds: UInt64
+        let messagesPublished: UInt64
+        let messagesDelivered: UInt64
+        let publishesRefused: UInt64
+        let heldBack: Bool
+        let subscriptions: [Subscription]
+
+        init(_ snapshot: BrokerSnapshot.Session) {
+            session = snapshot.number
+            name = snapshot.name
+            state = snapshot.isGreeting ? "greeting" : "active"
+            opener = Opener(snapshot.opener)
+            connectedSeconds = snapshot.connectedSeconds
+            messagesPublished = snapshot.messagesPublished
+            messagesDelivered = snapshot.messagesDelivered
+            publishesRefused = snapshot.publishesRefused
+            heldBack = snapshot.isPaused
+            subscriptions = snapshot.subscriptions.map(Subscription.init)
+        }
+    }
+
+    private struct Opener: Encodable {
+        let pid: Int32
+        let uid: UInt32
+        let gid: UInt32
+        let groups: [UInt32]
+        let process: UInt64?
+        /// `own`, `other` or `unknown`.
+        let domain: String
+        let domainOwner: UInt32?
+
+        init(_ peer: Peer) {
+            pid = peer.record.pid
+            uid = peer.record.uid
+            gid = peer.record.gid
+            groups = peer.groups
+            process = peer.record.process == 0 ? nil : peer.record.process
+            switch peer.domain {
+            case .own:
+                domain = "own"
+                domainOwner = nil
+            case .other(let ownerUID):
+                domain = "other"
+                domainOwner = ownerUID
+            case .unknown:
+                domain = "unknown"
+                domainOwner = nil
+            }
+        }
+    }
+
+    private struct Subscription: Encodable {
+        let subscription: UInt32
+        let filters: [String]
+        let overflow: String
+        let fromUIDs: [String]
+        let fromGIDs: [String]
+        let queuedBytes: Int
+        let queueBytesMax: Int
+        let messagesDelivered: UInt64
+        let messagesLost: UInt64
+
+        init(_ snapshot: BrokerSnapshot.Subscription) {
+            subscription = snapshot.number
+            filters = snapshot.filters.map { String(decoding: $0, as: UTF8.self) }
+            overflow =
+                switch snapshot.policy {
+                case .disconnect: "disconnect"
+                case .dropOldest: "drop-oldest"
+                case .block: "block"
+                }
+            fromUIDs = snapshot.uidRanges.map(\.statusText)
+            fromGIDs = snapshot.gidRanges.map(\.statusText)
+            queuedBytes = snapshot.queuedBytes
+            queueBytesMax = snapshot.queueBytesMax
+            messagesDelivered = snapshot.messagesDelivered
+            messagesLost = snapshot.messagesLost
+        }
+    }
+
+    private struct User: Encodable {
+        let uid: UInt32
+        let connections: Int
+        let greetings: Int
+        let subscriptions: Int
+        let queuedBytes: Int
+
+        init(_ account: UserAccount) {
+            uid = account.uid
+            connections = account.connections
+            greetings = account.greetings
+            subscriptions = account.subscriptions
+            queuedBytes = account.queuedBytes
+        }
+    }
+}
+
+extension IDRange {
+    fileprivate var statusText: String { first == last ? "\(first)" : "\(first)-\(last)" }
+}
