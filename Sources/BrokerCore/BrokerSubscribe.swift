@@ -53,6 +53,7 @@ extension Broker {
         of frame: SubscribeFrame, _ context: PacketContext
     ) -> (reason: ReasonCode, explanation: String)? {
         let session = context.session
+        if let explanation = frame.countViolation { return (.optionInvalid, explanation) }
         for filter in frame.filters {
             do throws(Topic.Violation) {
                 try Topic.validateFilter(filter.span)

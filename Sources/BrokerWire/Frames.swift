@@ -107,10 +107,11 @@ package struct ReplyFrame: Equatable, Sendable {
         self.explanation = explanation
     }
 
-    package init(_ header: FrameHeader, in packet: Span<UInt8>) {
+    package init(_ header: FrameHeader, in packet: Span<UInt8>) throws(WireError) {
         precondition(header.type == .reply)
         token = packet.loadUInt32(at: header.fixed)
         count = packet.loadUInt32(at: header.fixed + 4)
+        guard count > 0 else { throw WireError(.replyCountZero, at: header.offset) }
         sequence = packet.loadUInt64(at: header.fixed + 8)
         reason = ReasonCode(rawValue: packet.loadUInt16(at: header.fixed + 16))
         request = packet[header.fixed + 18]

@@ -37,6 +37,7 @@ package struct SubscribeFrame: Equatable, Sendable {
     package var queueBytesMax: UInt32
     /// Raw, since a value out of range is answered, not malformed.
     package var overflow: UInt8
+    /// As many as were sent: more than `Limits.filtersPerSubscriptionMax`, or none, is answered.
     package var filters: [[UInt8]]
     /// First and last id of each range as sent; `first > last` is answered, not malformed.
     package var uidRanges: [(first: UInt32, last: UInt32)]
@@ -64,12 +65,6 @@ package struct SubscribeFrame: Equatable, Sendable {
         let filterCount = Int(packet[header.fixed + 13])
         let uidRangeCount = Int(packet[header.fixed + 14])
         let gidRangeCount = Int(packet[header.fixed + 15])
-        guard (1...Limits.filtersPerSubscriptionMax).contains(filterCount) else {
-            throw WireError(.tail(.filterCount), at: header.offset)
-        }
-        guard uidRangeCount <= Limits.rangesPerSubscriptionMax,
-            gidRangeCount <= Limits.rangesPerSubscriptionMax
-        else { throw WireError(.tail(.rangeCount), at: header.offset) }
         var tail = TailReader(header)
         filters = []
         for _ in 0..<filterCount {
@@ -88,6 +83,20 @@ package struct SubscribeFrame: Equatable, Sendable {
             && left.filters == right.filters
             && left.uidRanges.elementsEqual(right.uidRanges, by: ==)
             && left.gidRanges.elementsEqual(right.gidRanges, by: ==)
+    }
+
+    /// What is wrong with the lengths of the lists, or nil.
+    package var countViolation: String? {
+        if !(1...Limits.filtersPerSubscriptionMax).contains(filters.count) {
+            return "a subscription has 1 to \(Limits.filtersPerSubscriptionMax) filters, "
+                + "not \(filters.count)"
+        }
+        let ranges = max(uidRanges.count, gidRanges.count)
+        if ranges > Limits.rangesPerSubscriptionMax {
+            return "a subscription has at most \(Limits.rangesPerSubscriptionMax) ranges of a "
+                + "kind, not \(ranges)"
+        }
+        return nil
     }
 
     /// Bytes of the tail that the lists make.

@@ -12,14 +12,13 @@ package struct WireError: Error, Equatable {
         case frameType(UInt8)
         case tail(Tail)
         case senderMissing
+        case replyCountZero
     }
 
     /// What can be wrong with the lists in the tail of SUBSCRIBE.
     package enum Tail: Equatable, Sendable {
         case filterTruncated
         case rangeTruncated
-        case filterCount
-        case rangeCount
     }
 
     package let fault: Fault
@@ -35,7 +34,8 @@ package struct WireError: Error, Equatable {
         switch fault {
         case .frameType: .frameUnknown
         case .magic, .packetLength, .noFrames, .frameLength, .frameTooShort, .unexpectedLead,
-            .leftOver, .criticalFlags, .tail, .senderMissing:
+            .leftOver, .criticalFlags, .tail, .senderMissing,
+            .replyCountZero:
             .malformedPacket
         }
     }
@@ -59,9 +59,8 @@ extension WireError: CustomStringConvertible {
         case .frameType(let type): "unknown frame type \(type)"
         case .tail(.filterTruncated): "a filter reaches beyond the frame"
         case .tail(.rangeTruncated): "a range reaches beyond the frame"
-        case .tail(.filterCount): "a subscription has 1 to 32 filters"
-        case .tail(.rangeCount): "a subscription has at most 32 ranges of a kind"
         case .senderMissing: "DELIVER without SENDER before it"
+        case .replyCountZero: "REPLY for no request"
         }
     }
 }
