@@ -1,0 +1,54 @@
+/// How long to wait before the next attempt to connect.
+struct BackOff {
+    private let policy: BrokerClient.ReconnectPolicy
+    private var failures = 0
+
+    init(_ policy: BrokerClient.ReconnectPolicy) {
+        self.policy = policy
+    }
+
+    /// A session has begun.
+    mutating func reset() {
+        failures = 0
+    }
+
+    /// Nanoseconds to wait now, or nil if there is to be no further attempt.
+    mutating func next() -> UInt64? {
+        var generator = SystemRandomNumberGenerator()
+        return next(using: &generator)
+    }
+
+    /// The step doubles up to the maximum; the wait is random in its upper half.
+    mutating func next(using generator: inout some RandomNumberGenerator) -> UInt64? {
+        guard case .backOff(let initial, let max) = policy else { return nil }
+        let ceiling = Swift.max(max.nanoseconds, 1)
+        var step = Swift.min(Swift.max(initial.nanoseconds, 1), ceiling)
+        for _ in 0..<Swift.min(failures, 64) where step < ceiling {
+            step = step > ceiling / 2 ? ceiling : step * 2
+        }
+        failures += 1
+        return UInt64.random(in: (step - step / 2)...step, using: &generator)
+    }
+}
+
+extension Duration {
+    /// Negative durations count as 0, those beyond 292 years as that.
+    var nanoseconds: UInt64 {
+        let (seconds, attoseconds) = components
+        if seconds < 0 || attoseconds < 0 { return 0 }
+        let limit: UInt64 = 9_000_000_000
+        return Swift.min(UInt64(seconds), limit) * 1_000_000_000
+            + UInt64(attoseconds / 1_000_000_000)
+    }
+}
+
+extension UInt64 {
+    func saturatingSubtract(_ other: UInt64) -> UInt64 {
+        self > other ? self - other : 0
+    }
+
+    /// Nanoseconds as milliseconds for epoll, rounded up.
+    var milliseconds: Int32 {
+        Int32(clamping: self / 1_000_000 + (self % 1_000_000 == 0 ? 0 : 1))
+    }
+}

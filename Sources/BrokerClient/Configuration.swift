@@ -1,0 +1,97 @@
+internal import BrokerWire
+internal import LinuxIO
+
+extension BrokerClient {
+    /// How to connect, and how much memory to spend.
+    public struct Configuration: Sendable {
+        /// Path of the broker's socket.
+        public var socketPath: String
+        /// A name for the broker's logs and status, at most 128 bytes without control
+        /// characters. It is what this program says of itself, not who it is.
+        public var clientName: String
+        /// A broker that runs under another uid is refused: whoever owns the socket decides
+        /// what this client is told about senders. Nil trusts any uid. By default root and
+        /// the effective uid of this process. Protocol/README.md, section 1.
+        public var trustedBrokerUIDs: Set<UInt32>?
+        public var reconnect: ReconnectPolicy
+        /// Bytes of publishes that the kernel has not taken yet. `publish` waits beyond it.
+        public var pendingBytesMax: Int
+        /// Received bytes that one subscription holds for its consumer. Beyond it the client
+        /// reads **nothing** any more, acknowledgements included, so that the overflow policy
+        /// of the subscription decides at the broker.
+        public var receiveBytesMax: Int
+        /// For one attempt: from `connect` to the broker's WELCOME.
+        public var connectTimeout: Duration
+        /// Called on the client's own thread when the connection changes. It must not block.
+        public var onStateChange: (@Sendable (ConnectionState) -> Void)?
+        /// Called on the client's own thread for each refusal of a publish that nobody awaits.
+        /// It must not block. `BrokerClient.refusals` has the same, for a task.
+        public var onRefusal: (@Sendable (Refusal) -> Void)?
+
+        public init(socketPath: String, clientName: String = "") {
+            self.socketPath = socketPath
+            self.clientName = clientName
+            trustedBrokerUIDs = [0, CurrentProcess.effectiveUserID]
+            reconnect = .never
+            pendingBytesMax = 4 * 1_048_576
+            receiveBytesMax = 4 * 1_048_576
+            connectTimeout = .seconds(10)
+        }
+
+        /// Where the broker listens if nobody says otherwise: `$BROKER_SOCKET`, else for root
+        /// `/run/broker/broker.sock`, else `$XDG_RUNTIME_DIR/broker.sock`, else that file in
+        /// the directory that systemd makes for the user.
+        public static func defaultSocketPath(environment: [String: String]) -> String {
+            if let path = environment["BROKER_SOCKET"], !path.isEmpty { return path }
+            let uid = CurrentProcess.effectiveUserID
+            if uid == 0 { return "/run/broker/broker.sock" }
+            if let directory = environment["XDG_RUNTIME_DIR"], !directory.isEmpty {
+                return "\(directory)/broker.sock"
+            }
+            return "/run/user/\(uid)/broker.sock"
+        }
+
+        func validate() throws(BrokerClientError) {
+            let name = Array(clientName.utf8)
+            guard ClientName.parse(name.span) != nil else {
+                throw BrokerClientError(
+                    .invalidArgument,
+                    "the client name has \(name.count) bytes or control characters; "
+                        + "at most \(Limits.clientNameBytesMax) bytes of plain text are allowed")
+            }
+            guard pendingBytesMax > 0, receiveBytesMax > 0, connectTimeout > .zero else {
+                throw BrokerClientError(
+                    .invalidArgument,
+                    "pendingBytesMax, receiveBytesMax and connectTimeout must be above 0")
+            }
+        }
+    }
+
+    /// What to do when the session ends by itself.
+    public enum ReconnectPolicy: Sendable, Equatable {
+        /// Everything fails with `.disconnected` from then on.
+        case never
+        /// Try again and again, waiting `initial` at first and twice as long each time, up to
+        /// `max`; the real wait is a random one of at least half of that, so that the clients
+        /// of a restarted broker do not all come at once.
+        ///
+        /// Live subscriptions are taken up again. Publishes whose acknowledgement was awaited
+        /// fail with `.disconnected`; nothing is ever sent a second time.
+        case backOff(initial: Duration, max: Duration)
+
+        /// 50 ms to 5 s.
+        public static let backOff = ReconnectPolicy.backOff(
+            initial: .milliseconds(50), max: .seconds(5))
+    }
+
+    /// How things stand between client and broker.
+    public enum ConnectionState: Sendable, Equatable {
+        case connected(BrokerSession)
+        /// The session ended, for this reason, and the client tries to connect again.
+        /// `unsentPublishes` were still waiting in the client and are lost; what the kernel
+        /// had taken may be lost too.
+        case reconnecting(BrokerClientError, unsentPublishes: Int)
+        /// The client is of no use any more.
+        case ended(BrokerClientError)
+    }
+}

@@ -1,0 +1,56 @@
+internal import BrokerWire
+internal import LinuxIO
+internal import Synchronization
+
+/// What one session reads: decodes packets, hands deliveries to subscriptions and answers to
+/// those who asked. Belongs to the client's thread; a class, so that it can change while it
+/// looks at the receiver's memory.
+final class Inbound {
+    private let core: ClientCore
+    private var decoder = PacketDecoder()
+    private var router: DeliveryRouter
+
+    init(_ core: ClientCore) {
+        self.core = core
+        router = DeliveryRouter(core)
+    }
+
+    var isGreeted: Bool { decoder.isGreeted }
+
+    /// - Returns: WELCOME, if it is in this packet.
+    /// - Throws: `.malformedPacket`, `.disconnected`: the session is over.
+    func packetReceived(_ packet: Span<UInt8>) throws(BrokerClientError) -> WelcomeFrame? {
+        if packet.isEmpty { return nil }
+        try decoder.decode(packet)
+        router.deliver(packet, decoder.deliveries)
+        var welcome: WelcomeFrame?
+        for event in decoder.events {
+            if case .welcome(let frame) = event { welcome = frame } else { try handle(event) }
+        }
+        return welcome
+    }
+
+    private func handle(_ event: SessionEvent) throws(BrokerClientError) {
+        switch event {
+        case .welcome:
+            break  // the loop's, which knows the socket
+        case .reply(let reply):
+            let action = try core.ledger.withLock {
+                (ledger) throws(BrokerClientError) in try ledger.replyReceived(reply)
+            }
+            core.perform(action)
+        case .pingReceived(let nonce):
+            core.outbox.withLock { $0.appendPong(nonce: nonce) }
+        case .pongReceived(let nonce):
+            let waiter = core.ledger.withLock { $0.pongReceived(nonce: nonce) }
+            waiter?.resolve(.success(Clock.monotonicNanoseconds()))
+        case .disconnect(let frame):
+            throw .disconnected(frame.reason, frame.explanation)
+        case .status(let token, let fragment, let hasMore):
+            let action = try core.ledger.withLock { (ledger) throws(BrokerClientError) in
+                try ledger.statusReceived(token: token, fragment: fragment, hasMore: hasMore)
+            }
+            core.perform(action)
+        }
+    }
+}

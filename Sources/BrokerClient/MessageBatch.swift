@@ -1,0 +1,190 @@
+internal import BasicContainers
+public import BrokerWire
+
+/// The messages of one subscription that came in one packet, still in the bytes they came in.
+///
+/// Iterating over a batch allocates nothing per message: this is the way to consume hundreds of
+/// thousands a second. `Subscription` itself, with a `Message` for each, is the convenient one.
+public struct MessageBatch: Sendable {
+    let storage: BatchStorage
+
+    /// How many messages there are; 0 in a batch that only tells of a loss.
+    public var count: Int { storage.count }
+    /// How many messages are missing before, between or behind those of this batch: the broker
+    /// dropped them because this client read too slowly. Protocol/README.md, section 5.8.
+    public var lost: UInt64 { storage.lost }
+    /// The connection was made anew before this batch: what was published meanwhile is missing,
+    /// and nobody knows how much that is.
+    public var followsReconnect: Bool { storage.followsReconnect }
+
+    /// Calls `body` with each message, in order. The view's bytes are valid during the call.
+    public func forEach<Failure: Error>(
+        _ body: (borrowing MessageView) throws(Failure) -> Void
+    ) throws(Failure) {
+        try storage.withPacket { (packet) throws(Failure) in
+            var cursor = BatchCursor(packet)
+            while let frame = cursor.next(in: packet) {
+                try body(cursor.view(of: frame, in: packet))
+            }
+        }
+    }
+
+    /// Copies of all messages.
+    public func messages() -> [Message] {
+        var messages: [Message] = []
+        messages.reserveCapacity(count)
+        forEach { messages.append(Message($0)) }
+        if followsReconnect, !messages.isEmpty { messages[0].followsReconnect = true }
+        return messages
+    }
+}
+
+/// One message of a batch, in place.
+public struct MessageView: ~Escapable {
+    /// The topic's bytes, UTF-8.
+    public let topic: Span<UInt8>
+    public let payload: Span<UInt8>
+    /// Number the broker gave the message; rises, with gaps.
+    public let sequence: UInt64
+    public let sender: SenderRecord
+    /// Name of the broker that attested the sender, UTF-8; empty: the one we are connected to.
+    public let origin: Span<UInt8>
+    /// Messages missing directly before this one, as far as this batch tells.
+    public let lostBefore: UInt64
+
+    @_lifetime(copy topic, copy payload, copy origin)
+    init(
+        topic: Span<UInt8>, payload: Span<UInt8>, sequence: UInt64, sender: SenderRecord,
+        origin: Span<UInt8>, lostBefore: UInt64
+    ) {
+        self.topic = topic
+        self.payload = payload
+        self.sequence = sequence
+        self.sender = sender
+        self.origin = origin
+        self.lostBefore = lostBefore
+    }
+}
+
+/// A message, copied out.
+public struct Message: Sendable, Equatable {
+    public let topic: String
+    public let payload: [UInt8]
+    /// Number the broker gave the message when it accepted it; rises, with gaps.
+    public let sequence: UInt64
+    /// Who sent it, as the kernel of the origin recorded it. Protocol/README.md, section 6.
+    public let sender: SenderRecord
+    /// Name of the broker that attested the sender; empty: the one we are connected to.
+    public let origin: String
+    /// Messages missing directly before this one: dropped by the broker because this client
+    /// read too slowly.
+    public internal(set) var lostBefore: UInt64
+    /// The connection was made anew before this message: what was published meanwhile is
+    /// missing, and nobody knows how much that is.
+    public internal(set) var followsReconnect = false
+
+    init(_ view: borrowing MessageView) {
+        topic = view.topic.text()
+        payload = view.payload.copied()
+        sequence = view.sequence
+        sender = view.sender
+        origin = view.origin.text()
+        lostBefore = view.lostBefore
+    }
+}
+
+/// The bytes of a batch: a well-formed packet (BatchBuilder has seen to that) whose DELIVER and
+/// LOST frames are all of one subscription.
+final class BatchStorage: Sendable {
+    private let bytes: UniqueArray<UInt8>
+    let byteCount: Int
+    let count: Int
+    let lost: UInt64
+    let followsReconnect: Bool
+
+    init(
+        bytes: consuming UniqueArray<UInt8>, count: Int, lost: UInt64, followsReconnect: Bool
+    ) {
+        byteCount = bytes.count
+        self.bytes = bytes
+        self.count = count
+        self.lost = lost
+        self.followsReconnect = followsReconnect
+    }
+
+    @inline(__always)
+    func withPacket<Value, Failure: Error>(
+        _ body: (Span<UInt8>) throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        try Self.withSpan(of: bytes, body)
+    }
+
+    /// A span of a class's own storage cannot be named; that of a parameter can.
+    @inline(__always)
+    private static func withSpan<Value, Failure: Error>(
+        of bytes: borrowing UniqueArray<UInt8>, _ body: (Span<UInt8>) throws(Failure) -> Value
+    ) throws(Failure) -> Value {
+        try body(bytes.span)
+    }
+}
+
+/// Walks over the messages of a batch, with the sender that holds for them.
+struct BatchCursor {
+    private var frames: FrameCursor
+    private var sender: SenderFrame?
+    /// Messages reported lost and not yet passed on with a message.
+    private(set) var lost: UInt64 = 0
+
+    init(_ packet: Span<UInt8>) {
+        do {
+            frames = try FrameCursor(packet: packet)
+        } catch {
+            preconditionFailure("a batch was checked before: \(error)")
+        }
+    }
+
+    mutating func next(in packet: Span<UInt8>) -> DeliverFrame? {
+        while let header = nextHeader(in: packet) {
+            switch header.type {
+            case .deliver:
+                return DeliverFrame(header, in: packet)
+            case .sender:
+                sender = SenderFrame(header, in: packet)
+            case .lost:
+                lost.addSaturating(LostFrame(header, in: packet).count)
+            case .hello, .welcome, .publish, .reply, .subscribe, .unsubscribe, .ping, .pong,
+                .disconnect, .statusRequest, .status:
+                continue
+            }
+        }
+        return nil
+    }
+
+    /// The message that `next` has found. What was lost is told once.
+    @_lifetime(copy packet)
+    mutating func view(of frame: DeliverFrame, in packet: Span<UInt8>) -> MessageView {
+        guard let sender else { preconditionFailure("a batch was checked before") }
+        let lostBefore = lost
+        lost = 0
+        return MessageView(
+            topic: packet.extracting(frame.topic), payload: packet.extracting(frame.payload),
+            sequence: frame.sequence, sender: sender.record,
+            origin: packet.extracting(sender.origin), lostBefore: lostBefore)
+    }
+
+    private mutating func nextHeader(in packet: Span<UInt8>) -> FrameHeader? {
+        do {
+            return try frames.next(in: packet)
+        } catch {
+            preconditionFailure("a batch was checked before: \(error)")
+        }
+    }
+}
+
+extension UInt64 {
+    /// A broker may state any count; the sum must not trap.
+    mutating func addSaturating(_ other: UInt64) {
+        let (sum, overflow) = addingReportingOverflow(other)
+        self = overflow ? .max : sum
+    }
+}

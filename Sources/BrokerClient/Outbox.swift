@@ -1,0 +1,409 @@
+internal import BasicContainers
+internal import BrokerWire
+internal import DequeModule
+internal import LinuxIO
+internal import SystemPackage
+
+/// The connected socket, shared by the client's thread, which reads, and everybody who sends.
+final class Socket: Sendable {
+    let descriptor: OwnedDescriptor
+
+    init(_ descriptor: consuming OwnedDescriptor) {
+        self.descriptor = descriptor
+    }
+}
+
+/// Frames on their way to the kernel, in the order of their tokens. All sending happens under
+/// the lock around this value, so packets leave in the order in which they were written.
+///
+/// A frame that comes while all is quiet is sent at once by whoever wrote it. Frames that come
+/// in quick succession gather in `current` until the client's thread, woken once, or a writer
+/// whose frame no longer fits sends them. When the kernel takes no more, full packets queue up
+/// and only the client's thread sends, as room appears.
+///
+/// Invariants: `queue` is empty unless `isBacklogged` or offline; while online and not
+/// backlogged, `current` is empty unless the thread has been woken (`wakeRequested`).
+struct Outbox: ~Copyable {
+    enum Link {
+        case offline
+        case online(Socket)
+        case ended(BrokerClientError)
+    }
+
+    /// Why the kernel takes nothing any more.
+    enum Breakage: Equatable {
+        case peerGone
+        case failed(KernelError)
+    }
+
+    /// Gaps between sends that are shorter than this make frames gather.
+    private static let quietNanoseconds: UInt64 = 10_000
+    private static let sparesMax = 4
+
+    private let pendingBytesMax: Int
+    private(set) var link = Link.offline
+    private(set) var isClosing = false
+    private(set) var breakage: Breakage?
+    private(set) var isBacklogged = false
+    private var wakeRequested = false
+    /// The caller of `dispatch` is to be told to wake the thread.
+    private var owesWake = false
+
+    private var current: PacketBuffer
+    private var queue = UniqueDeque<PacketBuffer>()
+    private var queuedBytes = 0
+    private var spares = UniqueArray<PacketBuffer>()
+    private var packetBytesMax = Limits.packetBytesMin
+    private(set) var messageBytesMax = 0
+    /// Capacity of ordinary buffers.
+    private var batchBytes = Limits.packetBytesMin
+    private var lastSendNanoseconds: UInt64 = 0
+    private var nextToken: UInt32 = 1
+
+    /// Packets that are finished, and those of them that the kernel has (or that are lost).
+    private var sealedCount: UInt64 = 0
+    private var sentCount: UInt64 = 0
+    private var roomWaiters: [OneShot<Void>] = []
+    private var flushWaiters: [(packets: UInt64, waiter: OneShot<Void>)] = []
+    private var closeWaiters: [OneShot<Void>] = []
+
+    init(pendingBytesMax: Int) {
+        self.pendingBytesMax = pendingBytesMax
+        current = PacketBuffer(capacityBytes: batchBytes)
+    }
+
+    var isOnline: Bool {
+        if case .online = link { true } else { false }
+    }
+
+    private var pendingBytes: Int {
+        queuedBytes + (current.isEmpty ? 0 : current.byteCount)
+    }
+
+    private var hasPending: Bool { !queue.isEmpty || !current.isEmpty }
+
+    mutating func takeToken() -> UInt32 {
+        defer { nextToken &+= 1 }
+        return nextToken
+    }
+
+    /// - Throws: why nothing may be written any more.
+    func checkOpen() throws(BrokerClientError) {
+        if case .ended(let error) = link { throw error }
+        if isClosing { throw .closed }
+    }
+}
+
+// MARK: Writing
+
+extension Outbox {
+    /// Prepares `current` for one more publish.
+    ///
+    /// - Returns: nil, or what to wait for before another attempt.
+    mutating func roomForPublish(bodyBytes: Int) throws(BrokerClientError) -> OneShot<Void>? {
+        try checkOpen()
+        guard bodyBytes <= messageBytesMax else {
+            throw BrokerClientError(
+                .messageTooLarge(limitBytes: messageBytesMax),
+                "topic and payload have \(bodyBytes) bytes, at most \(messageBytesMax) can be "
+                    + "sent; raising the sysctl net.core.wmem_max may raise that limit")
+        }
+        let frameBytes = PublishFrame.overheadBytes + bodyBytes
+        if hasPending, pendingBytes + frameBytes > pendingBytesMax {
+            let waiter = OneShot<Void>()
+            roomWaiters.removeAll { $0.isAbandoned }
+            roomWaiters.append(waiter)
+            return waiter
+        }
+        makeRoom(frameBytes)
+        return nil
+    }
+
+    /// Prepares `current` for a frame that does not count against `pendingBytesMax`: a request,
+    /// of which there are few.
+    mutating func roomForRequest(frameBytes: Int) throws(BrokerClientError) {
+        try checkOpen()
+        guard frameBytes + PacketHeader.byteCount <= packetBytesMax else {
+            throw BrokerClientError(
+                .messageTooLarge(limitBytes: packetBytesMax),
+                "the request has \(frameBytes) bytes, a packet at most \(packetBytesMax)")
+        }
+        makeRoom(frameBytes)
+    }
+
+    @inline(__always)
+    mutating func appendPublish(
+        token: UInt32, wantsAcknowledgement: Bool, topic: Span<UInt8>, payload: Span<UInt8>
+    ) {
+        current.appendPublish(
+            token: token, wantsAcknowledgement: wantsAcknowledgement, topic: topic,
+            payload: payload)
+    }
+
+    mutating func append(_ request: RequestFrame) {
+        request.append(to: &current)
+    }
+
+    /// Answers a PING with the next drain. A broker that pings and never reads gets no answer.
+    mutating func appendPong(nonce: UInt64) {
+        guard isOnline, !isClosing, pendingBytes <= pendingBytesMax else { return }
+        let pong = RequestFrame.pong(nonce: nonce)
+        makeRoom(pong.byteCount)
+        append(pong)
+    }
+
+    /// To be called after each append.
+    ///
+    /// - Parameter urgent: somebody waits for the answer.
+    /// - Returns: whether the caller must wake the client's thread.
+    mutating func dispatch(urgent: Bool) -> Bool {
+        if case .online(let socket) = link, !isBacklogged {
+            if urgent || (!wakeRequested && isQuiet) {
+                sendCurrent(socket)
+            } else if !wakeRequested {
+                wakeRequested = true
+                owesWake = true
+            }
+        }
+        defer { owesWake = false }
+        return owesWake
+    }
+
+    private var isQuiet: Bool {
+        Clock.monotonicNanoseconds() &- lastSendNanoseconds >= Self.quietNanoseconds
+    }
+
+    private mutating func makeRoom(_ frameBytes: Int) {
+        if current.freeBytes >= frameBytes { return }
+        if !current.isEmpty {
+            if case .online(let socket) = link, !isBacklogged {
+                sendCurrent(socket)
+            } else {
+                queueCurrent()
+            }
+        }
+        if current.freeBytes < frameBytes {
+            recycle(replaceCurrent(bytes: frameBytes + PacketHeader.byteCount))
+        }
+    }
+}
+
+// MARK: Sending
+
+extension Outbox {
+    /// What the client's thread is to do next.
+    enum Drained {
+        case everything
+        /// Wait until the socket is writable.
+        case blocked
+        case broken(Breakage)
+    }
+
+    /// Waiters whose condition holds now. They are resolved outside of the lock.
+    struct Ready {
+        var waiters: [OneShot<Void>] = []
+
+        func resolve(_ outcome: OneShot<Void>.Outcome = .success(())) {
+            for waiter in waiters { waiter.resolve(outcome) }
+        }
+    }
+
+    /// Hands everything to the kernel, as far as it takes it. Only the client's thread calls it.
+    mutating func drain() -> Drained {
+        guard case .online(let socket) = link else { return .everything }
+        wakeRequested = false
+        if let breakage { return .broken(breakage) }
+        while !queue.isEmpty {
+            guard accepted(sendPacket(to: socket.descriptor, queue[0].span)) else { break }
+            var sent = queue.removeFirst()
+            queuedBytes -= sent.byteCount
+            sent.clear()
+            recycle(sent)
+        }
+        isBacklogged = !queue.isEmpty
+        if !isBacklogged { sendCurrent(socket) }
+        owesWake = false
+        if let breakage { return .broken(breakage) }
+        return isBacklogged ? .blocked : .everything
+    }
+
+    /// Half of the queue must be free before writers go on, so that they wake rarely.
+    mutating func takeReady() -> Ready {
+        var ready = Ready()
+        if !roomWaiters.isEmpty, pendingBytes <= pendingBytesMax / 2 {
+            swap(&ready.waiters, &roomWaiters)
+        }
+        if !flushWaiters.isEmpty {
+            ready.waiters += flushWaiters.filter { $0.packets <= sentCount }.map(\.waiter)
+            flushWaiters.removeAll { $0.packets <= sentCount }
+        }
+        return ready
+    }
+
+    /// Sends what can be sent now.
+    ///
+    /// - Returns: nil if the kernel has everything, or what to wait for.
+    mutating func flush() throws(BrokerClientError) -> OneShot<Void>? {
+        try checkOpen()
+        if case .online(let socket) = link, !isBacklogged { sendCurrent(socket) }
+        guard hasPending else { return nil }
+        queueCurrent()
+        let waiter = OneShot<Void>()
+        flushWaiters.append((sealedCount, waiter))
+        return waiter
+    }
+
+    private mutating func sendCurrent(_ socket: Socket) {
+        if current.isEmpty { return }
+        current.seal()
+        guard accepted(sendPacket(to: socket.descriptor, current.span)) else {
+            queueCurrent()
+            isBacklogged = true
+            owesWake = true
+            return
+        }
+        sealedCount += 1
+        if current.capacityBytes == batchBytes {
+            current.clear()
+        } else {
+            recycle(replaceCurrent(bytes: batchBytes))
+        }
+    }
+
+    /// - Returns: false if the packet has to wait, or never will be sent.
+    private mutating func accepted(_ outcome: SendOutcome) -> Bool {
+        switch outcome {
+        case .sent:
+            sentCount += 1
+            lastSendNanoseconds = Clock.monotonicNanoseconds()
+            return true
+        case .wouldBlock:
+            return false
+        case .peerGone:
+            breakage = .peerGone
+        case .tooLarge:
+            breakage = .failed(KernelError(call: "send", errno: .messageTooLong))
+        case .failed(let error):
+            breakage = .failed(error)
+        }
+        return false
+    }
+
+    private mutating func queueCurrent() {
+        if current.isEmpty { return }
+        current.seal()
+        sealedCount += 1
+        queuedBytes += current.byteCount
+        queue.append(replaceCurrent(bytes: batchBytes))
+    }
+
+    private mutating func replaceCurrent(bytes: Int) -> PacketBuffer {
+        var next = takeBuffer(bytes: bytes)
+        swap(&next, &current)
+        return next
+    }
+
+    private mutating func takeBuffer(bytes: Int) -> PacketBuffer {
+        if bytes <= batchBytes, let spare = spares.popLast() { return spare }
+        return PacketBuffer(capacityBytes: max(bytes, batchBytes))
+    }
+
+    private mutating func recycle(_ buffer: consuming PacketBuffer) {
+        guard buffer.capacityBytes == batchBytes, spares.count < Self.sparesMax else { return }
+        buffer.clear()
+        spares.append(buffer)
+    }
+}
+
+// MARK: Sessions
+
+extension Outbox {
+    /// A session has begun: the frames that take up subscriptions again go first, then what was
+    /// written meanwhile. The client's thread drains next.
+    mutating func begin(
+        _ socket: Socket, _ limits: BrokerSession.Limits, requests: [RequestFrame]
+    ) {
+        let waiting = takeQueue()
+        packetBytesMax = limits.packetBytesMax
+        messageBytesMax = limits.messageBytesMax
+        batchBytes = min(Limits.batchBytesTarget, limits.packetBytesMax)
+        spares.removeAll()
+        current = PacketBuffer(capacityBytes: batchBytes)
+        for request in requests {
+            if current.freeBytes < request.byteCount { queueCurrent() }
+            if current.freeBytes < request.byteCount {
+                current = PacketBuffer(capacityBytes: request.byteCount + PacketHeader.byteCount)
+            }
+            request.append(to: &current)
+        }
+        queueCurrent()
+        var rest = waiting
+        while let packet = rest.popFirst() {
+            queuedBytes += packet.byteCount
+            queue.append(packet)
+        }
+        link = .online(socket)
+        isBacklogged = !queue.isEmpty
+        breakage = nil
+        wakeRequested = false
+    }
+
+    /// The session has ended. What was not sent yet is dropped.
+    ///
+    /// - Parameter error: nil if another session may follow.
+    /// - Returns: how many publishes were dropped, and who waits in vain.
+    mutating func end(_ error: BrokerClientError?) -> (unsent: Int, flushes: Ready, others: Ready) {
+        var dropped = takeQueue()
+        var unsent = 0
+        while let packet = dropped.popFirst() { unsent += Self.publishCount(packet.span) }
+        link = error.map { .ended($0) } ?? .offline
+        isBacklogged = false
+        breakage = nil
+        wakeRequested = false
+        sentCount = sealedCount
+        let flushes = Ready(waiters: flushWaiters.map(\.waiter))
+        flushWaiters = []
+        var others = Ready(waiters: roomWaiters)
+        roomWaiters = []
+        if error != nil {
+            others.waiters += closeWaiters
+            closeWaiters = []
+        }
+        return (unsent, flushes, others)
+    }
+
+    /// The last frame: nothing is written after it.
+    ///
+    /// - Parameter waiter: resolved when all is over.
+    mutating func close(_ waiter: OneShot<Void>?) {
+        if let waiter { closeWaiters.append(waiter) }
+        if isClosing { return }
+        isClosing = true
+        if case .online = link {
+            let farewell = RequestFrame.disconnect(.success, "")
+            makeRoom(farewell.byteCount)
+            append(farewell)
+        }
+    }
+
+    private mutating func takeQueue() -> UniqueDeque<PacketBuffer> {
+        queueCurrent()
+        var taken = UniqueDeque<PacketBuffer>()
+        swap(&taken, &queue)
+        queuedBytes = 0
+        return taken
+    }
+
+    private static func publishCount(_ packet: Span<UInt8>) -> Int {
+        var count = 0
+        do {
+            var frames = try FrameCursor(packet: packet)
+            while let header = try frames.next(in: packet) {
+                if header.type == .publish { count += 1 }
+            }
+        } catch {
+            preconditionFailure("we wrote this packet: \(error)")
+        }
+        return count
+    }
+}

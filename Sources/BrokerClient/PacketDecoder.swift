@@ -1,0 +1,125 @@
+internal import BasicContainers
+internal import BrokerWire
+
+/// What a broker says to the session as a whole.
+enum SessionEvent: Equatable {
+    case welcome(WelcomeFrame)
+    case reply(ReplyFrame)
+    case pingReceived(nonce: UInt64)
+    case pongReceived(nonce: UInt64)
+    case disconnect(DisconnectFrame)
+    case status(token: UInt32, fragment: [UInt8], hasMore: Bool)
+}
+
+/// Reads the packets of one session, pure and strict. A packet is checked whole before anything
+/// of it counts; the events and deliveries are those of the latest packet.
+struct PacketDecoder {
+    /// The frames of a packet that belong to subscriptions.
+    struct Deliveries: Equatable {
+        /// The subscription of the first of them; meaningless if there are none.
+        var subscription: UInt32 = 0
+        /// Not all are of that one.
+        var isMixed = false
+        var messages = 0
+        var lost: UInt64 = 0
+        /// DELIVER and LOST frames.
+        var frames = 0
+
+        mutating func add(_ subscription: UInt32) {
+            if frames == 0 { self.subscription = subscription }
+            isMixed = isMixed || subscription != self.subscription
+            frames += 1
+        }
+    }
+
+    private(set) var events: [SessionEvent] = []
+    private(set) var deliveries = Deliveries()
+    /// WELCOME has come.
+    private(set) var isGreeted = false
+    /// DISCONNECT has come: nothing may follow.
+    private var isEnded = false
+    private var senderSeen = false
+
+    /// - Throws: `.malformedPacket`; nothing of the packet counts then.
+    mutating func decode(_ packet: Span<UInt8>) throws(BrokerClientError) {
+        events.removeAll(keepingCapacity: true)
+        deliveries = Deliveries()
+        senderSeen = false
+        var violation: String?
+        do throws(WireError) {
+            var cursor = try FrameCursor(packet: packet)
+            while violation == nil, let header = try cursor.next(in: packet) {
+                violation = try read(header, in: packet)
+            }
+        } catch {
+            throw .malformed(error)
+        }
+        if let violation { throw .protocolViolation(violation) }
+    }
+
+    /// - Returns: what is wrong with a well-formed frame, if something is.
+    @inline(__always)
+    private mutating func read(
+        _ header: FrameHeader, in packet: Span<UInt8>
+    ) throws(WireError) -> String? {
+        guard isGreeted, !isEnded else { return readOutsideSession(header, in: packet) }
+        switch header.type {
+        case .deliver:
+            guard senderSeen else { throw WireError(.senderMissing, at: header.offset) }
+            deliveries.add(DeliverFrame(header, in: packet).subscription)
+            deliveries.messages += 1
+        case .sender:
+            senderSeen = true
+        case .lost:
+            let frame = LostFrame(header, in: packet)
+            deliveries.add(frame.subscription)
+            deliveries.lost.addSaturating(frame.count)
+        case .hello, .welcome, .publish, .reply, .subscribe, .unsubscribe, .ping, .pong,
+            .disconnect, .statusRequest, .status:
+            return readEvent(header, in: packet)
+        }
+        return nil
+    }
+
+    private mutating func readEvent(_ header: FrameHeader, in packet: Span<UInt8>) -> String? {
+        switch header.type {
+        case .reply:
+            let reply = ReplyFrame(header, in: packet)
+            if reply.count == 0 { return "REPLY to no frame" }
+            events.append(.reply(reply))
+        case .ping:
+            events.append(.pingReceived(nonce: PingFrame(header, in: packet).nonce))
+        case .pong:
+            events.append(.pongReceived(nonce: PingFrame(header, in: packet).nonce))
+        case .disconnect:
+            isEnded = true
+            events.append(.disconnect(DisconnectFrame(header, in: packet)))
+        case .status:
+            let frame = StatusFrame(header, in: packet)
+            let fragment = packet.extracting(frame.fragment).copied()
+            events.append(.status(token: frame.token, fragment: fragment, hasMore: frame.hasMore))
+        case .hello, .welcome, .publish, .subscribe, .unsubscribe, .statusRequest, .sender,
+            .deliver, .lost:
+            return "\(header.type) in the middle of a session"
+        }
+        return nil
+    }
+
+    /// Before WELCOME the broker may only greet, ping or refuse; behind DISCONNECT it is silent.
+    private mutating func readOutsideSession(
+        _ header: FrameHeader, in packet: Span<UInt8>
+    ) -> String? {
+        if isEnded { return "\(header.type) behind DISCONNECT" }
+        switch header.type {
+        case .welcome:
+            isGreeted = true
+            events.append(.welcome(WelcomeFrame(header, in: packet)))
+            return nil
+        case .ping, .disconnect:
+            return readEvent(header, in: packet)
+        case .hello, .publish, .reply, .subscribe, .unsubscribe, .sender, .deliver, .lost, .pong,
+            .statusRequest, .status:
+            return "\(header.type) before WELCOME"
+        }
+    }
+}

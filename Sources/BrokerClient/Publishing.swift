@@ -1,0 +1,139 @@
+internal import BrokerWire
+
+/// Publishing comes in two kinds. `publish` hands the message over and goes on: it waits only
+/// while more than `Configuration.pendingBytesMax` is pending, and a refusal shows up in
+/// `refusals`. `publishAcknowledged` waits for the broker's answer.
+///
+/// Messages are sent at once while little is going on, and many to a packet under load.
+/// While the client is between two sessions, messages are kept for the next one.
+extension BrokerClient {
+    /// Publishes a message. Protocol/README.md, section 5.3.
+    ///
+    /// - Throws: `.messageTooLarge`; `.disconnected` or `.closed` once the client has ended;
+    ///   `.cancelled` while waiting for room.
+    public func publish(
+        _ payload: Span<UInt8>, to topic: PreparedTopic
+    ) async throws(BrokerClientError) {
+        while let room = try core.publish(payload, to: topic.bytes.span, acknowledgement: nil) {
+            try await room.value()
+        }
+    }
+
+    public func publish(
+        _ payload: [UInt8], to topic: PreparedTopic
+    ) async throws(BrokerClientError) {
+        try await publish(payload.span, to: topic)
+    }
+
+    public func publish(
+        _ payload: String, to topic: PreparedTopic
+    ) async throws(BrokerClientError) {
+        try await publish(payload.utf8.span, to: topic)
+    }
+
+    /// Publishes a message. Protocol/README.md, section 5.3.
+    ///
+    /// - Throws: `.invalidTopic`, and as above.
+    public func publish(
+        _ payload: Span<UInt8>, to topic: String
+    ) async throws(BrokerClientError) {
+        let name = topic.utf8.span
+        try PreparedTopic.validate(name, topic)
+        while let room = try core.publish(payload, to: name, acknowledgement: nil) {
+            try await room.value()
+        }
+    }
+
+    public func publish(
+        _ payload: [UInt8], to topic: String
+    ) async throws(BrokerClientError) {
+        try await publish(payload.span, to: topic)
+    }
+
+    public func publish(
+        _ payload: String, to topic: String
+    ) async throws(BrokerClientError) {
+        try await publish(payload.utf8.span, to: topic)
+    }
+
+    /// Publishes a message if there is room for it, without ever waiting.
+    ///
+    /// - Returns: false if more than `Configuration.pendingBytesMax` is pending.
+    /// - Throws: `.messageTooLarge`; `.disconnected` or `.closed` once the client has ended.
+    public func publishIfRoom(
+        _ payload: Span<UInt8>, to topic: PreparedTopic
+    ) throws(BrokerClientError) -> Bool {
+        try core.publish(payload, to: topic.bytes.span, acknowledgement: nil) == nil
+    }
+
+    // MARK: Acknowledged
+
+    /// Publishes a message and waits until the broker has accepted it.
+    /// Protocol/README.md, sections 5.3 and 5.4.
+    ///
+    /// - Throws: `.refused` with the broker's reason; `.disconnected` if the session ended
+    ///   first: then nobody knows whether the message arrived; `.messageTooLarge`, `.closed`,
+    ///   `.cancelled`.
+    @discardableResult
+    public func publishAcknowledged(
+        _ payload: Span<UInt8>, to topic: PreparedTopic
+    ) async throws(BrokerClientError) -> Acknowledgement {
+        try await publishAcknowledged(payload, bytes: topic.bytes.span)
+    }
+
+    @discardableResult
+    public func publishAcknowledged(
+        _ payload: [UInt8], to topic: PreparedTopic
+    ) async throws(BrokerClientError) -> Acknowledgement {
+        try await publishAcknowledged(payload.span, bytes: topic.bytes.span)
+    }
+
+    @discardableResult
+    public func publishAcknowledged(
+        _ payload: [UInt8], to topic: String
+    ) async throws(BrokerClientError) -> Acknowledgement {
+        try PreparedTopic.validate(topic.utf8.span, topic)
+        return try await publishAcknowledged(payload.span, bytes: topic.utf8.span)
+    }
+
+    @discardableResult
+    public func publishAcknowledged(
+        _ payload: String, to topic: String
+    ) async throws(BrokerClientError) -> Acknowledgement {
+        try PreparedTopic.validate(topic.utf8.span, topic)
+        return try await publishAcknowledged(payload.utf8.span, bytes: topic.utf8.span)
+    }
+
+    private func publishAcknowledged(
+        _ payload: Span<UInt8>, bytes topic: Span<UInt8>
+    ) async throws(BrokerClientError) -> Acknowledgement {
+        let acknowledgement = OneShot<Acknowledgement>()
+        while let room = try core.publish(payload, to: topic, acknowledgement: acknowledgement) {
+            try await room.value()
+        }
+        return try await acknowledgement.value()
+    }
+
+    /// Refusals of publishes that were not awaited. It has one consumer; the first 256 that
+    /// nobody reads are kept, `Refusal.leftOutBefore` counts the others. It finishes with the
+    /// client.
+    public var refusals: Refusals { Refusals(handover: core.refusals) }
+
+    /// See `BrokerClient.refusals`.
+    public struct Refusals: AsyncSequence, Sendable {
+        public typealias Element = Refusal
+        public typealias Failure = BrokerClientError
+
+        let handover: Handover<Refusal>
+
+        public func makeAsyncIterator() -> Iterator { Iterator(handover: handover) }
+
+        public struct Iterator: AsyncIteratorProtocol {
+            let handover: Handover<Refusal>
+
+            public func next() async throws(BrokerClientError) -> Refusal? {
+                try await handover.next()
+            }
+        }
+    }
+}
