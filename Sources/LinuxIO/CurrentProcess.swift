@@ -35,9 +35,13 @@ public enum CurrentProcess {
     @discardableResult
     public static func raiseDescriptorLimit() -> UInt64 {
         let now = descriptorLimit
-        var limit = rlimit(rlim_cur: rlim_t(now.hard), rlim_max: rlim_t(now.hard))
-        let result = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        return result == 0 ? now.hard : now.soft
+        return setSoftDescriptorLimit(now.hard) ? now.hard : now.soft
+    }
+
+    /// False if the limit may not be set; the hard limit stays.
+    package static func setSoftDescriptorLimit(_ soft: UInt64) -> Bool {
+        var limit = rlimit(rlim_cur: rlim_t(soft), rlim_max: rlim_t(descriptorLimit.hard))
+        return unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0
     }
 }
 

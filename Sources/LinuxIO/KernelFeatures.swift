@@ -50,14 +50,7 @@ public struct KernelFeatures: Equatable, Sendable {
     /// Sends itself one packet with everything on.
     private mutating func tryPackets() {
         guard let pair = try? SeqpacketPair() else { return }
-        switch pair.first {
-        case .none: return
-        case .some(let sender):
-            switch pair.second {
-            case .none: return
-            case .some(let receiver): tryPackets(sender, receiver)
-            }
-        }
+        tryPackets(pair.first, pair.second)
     }
 
     private mutating func tryPackets(

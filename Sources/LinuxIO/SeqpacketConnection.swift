@@ -52,10 +52,13 @@ func openSeqpacketSocket() throws(KernelError) -> OwnedDescriptor {
         })
 }
 
-/// Two connected SOCK_SEQPACKET sockets; taking an end out and dropping it closes it.
+/// Two connected SOCK_SEQPACKET sockets, for programs that talk to themselves or to a child.
+///
+/// Frozen, so that other modules may take the ends out one by one.
+@frozen
 public struct SeqpacketPair: ~Copyable, Sendable {
-    public var first: OwnedDescriptor?
-    public var second: OwnedDescriptor?
+    public let first: OwnedDescriptor
+    public let second: OwnedDescriptor
 
     /// The corresponding C function is `socketpair`, non-blocking and close-on-exec.
     public init() throws(KernelError) {
