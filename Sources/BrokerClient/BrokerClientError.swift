@@ -38,6 +38,8 @@ public struct BrokerClientError: Error, Equatable, Sendable {
     public let message: String
     /// The system call that failed, if one did.
     public let underlying: KernelError?
+    /// What the broker is told when this is why we end the session.
+    var farewell: ReasonCode?
 
     public init(_ code: Code, _ message: String, underlying: KernelError? = nil) {
         self.code = code
@@ -85,11 +87,15 @@ extension BrokerClientError {
     static let cancelled = Self(.cancelled, "the task was cancelled")
 
     static func malformed(_ error: WireError) -> Self {
-        Self(.malformedPacket, "the broker sent a malformed packet: \(error)")
+        var result = Self(.malformedPacket, "the broker sent a malformed packet: \(error)")
+        result.farewell = error.reason
+        return result
     }
 
-    static func protocolViolation(_ what: String) -> Self {
-        Self(.malformedPacket, "the broker broke the protocol: \(what)")
+    static func protocolViolation(_ what: String, _ farewell: ReasonCode = .protocolError) -> Self {
+        var result = Self(.malformedPacket, "the broker broke the protocol: \(what)")
+        result.farewell = farewell
+        return result
     }
 
     /// Whether another attempt to connect would meet the same answer.

@@ -54,7 +54,7 @@ final class ClientCore: Sendable {
         let room = try outbox.withLock { (outbox) throws(BrokerClientError) -> OneShot<Void>? in
             let bodyBytes = topic.count + payload.count
             if let room = try outbox.roomForPublish(bodyBytes: bodyBytes) { return room }
-            let token = outbox.takeToken()
+            let token = outbox.takePublishToken()
             if let acknowledgement {
                 ledger.withLock { $0.expectAcknowledgement(token: token, acknowledgement) }
             }
@@ -102,7 +102,7 @@ final class ClientCore: Sendable {
         let number = try outbox.withLock { (outbox) throws(BrokerClientError) -> UInt32 in
             var frame = frame
             try outbox.roomForRequest(frameBytes: RequestFrame.subscribe(frame).byteCount)
-            frame.token = outbox.takeToken()
+            frame.token = outbox.takeRequestToken()
             ledger.withLock { ledger in
                 frame.subscription = ledger.takeSubscriptionNumber()
                 ledger.add(
@@ -131,7 +131,7 @@ final class ClientCore: Sendable {
                 return false
             }
             guard ledger.withLock({ $0.leave(number) }) else { return false }
-            let token = outbox.takeToken()
+            let token = outbox.takeRequestToken()
             let frame = RequestFrame.unsubscribe(token: token, subscription: number)
             try outbox.roomForRequest(frameBytes: frame.byteCount)
             ledger.withLock { $0.expect(.unsubscribe(number, waiter), token: token) }
@@ -160,7 +160,7 @@ final class ClientCore: Sendable {
         try outbox.withLock { (outbox) throws(BrokerClientError) in
             let bytesMax = FrameHeader.byteCount + 8
             try outbox.roomForRequest(frameBytes: bytesMax)
-            let token = outbox.takeToken()
+            let token = outbox.takeRequestToken()
             let frame = ledger.withLock { make(&$0, token) }
             outbox.append(frame)
             mustWake = outbox.dispatch(urgent: true)
@@ -176,7 +176,7 @@ final class ClientCore: Sendable {
             let frames = ledger.withLock { ledger in
                 ledger.framesToSubscribe.map { frame in
                     var frame = frame
-                    frame.token = outbox.takeToken()
+                    frame.token = outbox.takeRequestToken()
                     ledger.expect(.subscribe(frame.subscription), token: frame.token)
                     return RequestFrame.subscribe(frame)
                 }

@@ -1,7 +1,7 @@
 internal import BrokerWire
 internal import LinuxIO
-internal import SystemPackage
 internal import Synchronization
+internal import SystemPackage
 
 /// The client's thread: connects, greets, reads the socket, sends what others could not, and
 /// connects again. Everything here belongs to that thread.
@@ -160,9 +160,9 @@ extension ClientLoop {
     /// Tells the broker what was wrong with it, if that is why, and closes the socket.
     private mutating func hangUp(_ cause: BrokerClientError) {
         guard let socket = self.socket.take() else { return }
-        if cause.code == .malformedPacket {
+        if let reason = cause.farewell {
             var packet = PacketBuffer(capacityBytes: 1024)
-            packet.appendDisconnect(reason: .malformedPacket, explanation: cause.message)
+            packet.appendDisconnect(reason: reason, explanation: cause.message)
             packet.seal()
             _ = sendPacket(to: socket.descriptor, packet.span)
         }
@@ -305,7 +305,8 @@ extension ClientLoop {
     private func packetReceived(at index: Int) throws(BrokerClientError) {
         guard let inbound else { preconditionFailure("read without a session") }
         if receiver.attestation(at: index).dataTruncated {
-            throw .protocolViolation("a packet of more than \(Limits.packetBytesMax) bytes")
+            throw .protocolViolation(
+                "a packet of more than \(Limits.packetBytesMax) bytes", .packetTooLarge)
         }
         if let welcome = try inbound.packetReceived(receiver.bytes(at: index)) {
             try welcomed(welcome)

@@ -3,7 +3,8 @@ internal import BrokerWire
 internal import Synchronization
 
 /// Hands the deliveries of each packet to the subscriptions they are for, during one session:
-/// the first batch of the next one is behind a gap, and looked up anew. Deliveries for subscriptions that are gone were on their way and are dropped.
+/// the first batch of the next one is behind a gap, and looked up anew. Deliveries for
+/// subscriptions that are gone were on their way and are dropped.
 struct DeliveryRouter {
     private let core: ClientCore
     /// The subscription that got the latest packet: usually it gets the next one, too.

@@ -58,7 +58,9 @@ struct Outbox: ~Copyable {
     /// Capacity of ordinary buffers.
     private var batchBytes = Limits.packetBytesMin
     private var lastSendNanoseconds: UInt64 = 0
-    private var nextToken: UInt32 = 1
+    /// Counted apart: the broker answers publishes of consecutive tokens together.
+    private var nextPublishToken: UInt32 = 1
+    private var nextRequestToken: UInt32 = 1
 
     /// Packets that are finished, and those of them that the kernel has (or that are lost).
     private var sealedCount: UInt64 = 0
@@ -82,9 +84,14 @@ struct Outbox: ~Copyable {
 
     private var hasPending: Bool { !queue.isEmpty || !current.isEmpty }
 
-    mutating func takeToken() -> UInt32 {
-        defer { nextToken &+= 1 }
-        return nextToken
+    mutating func takePublishToken() -> UInt32 {
+        defer { nextPublishToken &+= 1 }
+        return nextPublishToken
+    }
+
+    mutating func takeRequestToken() -> UInt32 {
+        defer { nextRequestToken &+= 1 }
+        return nextRequestToken
     }
 
     /// - Throws: why nothing may be written any more.

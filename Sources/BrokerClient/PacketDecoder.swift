@@ -36,7 +36,7 @@ struct PacketDecoder {
     private(set) var deliveries = Deliveries()
     /// WELCOME has come.
     private(set) var isGreeted = false
-    /// DISCONNECT has come: nothing may follow.
+    /// DISCONNECT has come: what follows is not looked at.
     private var isEnded = false
     private var senderSeen = false
 
@@ -48,7 +48,7 @@ struct PacketDecoder {
         var violation: String?
         do throws(WireError) {
             var cursor = try FrameCursor(packet: packet)
-            while violation == nil, let header = try cursor.next(in: packet) {
+            while violation == nil, !isEnded, let header = try cursor.next(in: packet) {
                 violation = try read(header, in: packet)
             }
         } catch {
@@ -62,7 +62,7 @@ struct PacketDecoder {
     private mutating func read(
         _ header: FrameHeader, in packet: Span<UInt8>
     ) throws(WireError) -> String? {
-        guard isGreeted, !isEnded else { return readOutsideSession(header, in: packet) }
+        guard isGreeted else { return try readGreeting(header, in: packet) }
         switch header.type {
         case .deliver:
             guard senderSeen else { throw WireError(.senderMissing, at: header.offset) }
@@ -76,17 +76,17 @@ struct PacketDecoder {
             deliveries.lost.addSaturating(frame.count)
         case .hello, .welcome, .publish, .reply, .subscribe, .unsubscribe, .ping, .pong,
             .disconnect, .statusRequest, .status:
-            return readEvent(header, in: packet)
+            return try readEvent(header, in: packet)
         }
         return nil
     }
 
-    private mutating func readEvent(_ header: FrameHeader, in packet: Span<UInt8>) -> String? {
+    private mutating func readEvent(
+        _ header: FrameHeader, in packet: Span<UInt8>
+    ) throws(WireError) -> String? {
         switch header.type {
         case .reply:
-            let reply = ReplyFrame(header, in: packet)
-            if reply.count == 0 { return "REPLY to no frame" }
-            events.append(.reply(reply))
+            events.append(.reply(try ReplyFrame(header, in: packet)))
         case .ping:
             events.append(.pingReceived(nonce: PingFrame(header, in: packet).nonce))
         case .pong:
@@ -105,18 +105,17 @@ struct PacketDecoder {
         return nil
     }
 
-    /// Before WELCOME the broker may only greet, ping or refuse; behind DISCONNECT it is silent.
-    private mutating func readOutsideSession(
+    /// Before WELCOME the broker may only greet, ping or refuse.
+    private mutating func readGreeting(
         _ header: FrameHeader, in packet: Span<UInt8>
-    ) -> String? {
-        if isEnded { return "\(header.type) behind DISCONNECT" }
+    ) throws(WireError) -> String? {
         switch header.type {
         case .welcome:
             isGreeted = true
             events.append(.welcome(WelcomeFrame(header, in: packet)))
             return nil
         case .ping, .disconnect:
-            return readEvent(header, in: packet)
+            return try readEvent(header, in: packet)
         case .hello, .publish, .reply, .subscribe, .unsubscribe, .sender, .deliver, .lost, .pong,
             .statusRequest, .status:
             return "\(header.type) before WELCOME"
