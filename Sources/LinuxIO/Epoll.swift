@@ -7,7 +7,9 @@ import Glibc
 /// never the descriptor number, says whom an event is for: numbers are reused at once.
 /// Descriptors must be removed before they are closed.
 @safe
-public struct Epoll: ~Copyable {
+public struct Epoll: ~Copyable, @unchecked Sendable {
+    // Unchecked Sendable: the buffer is owned by this one value, which cannot be copied.
+
     /// What a descriptor is watched for. Errors and hang-up are always reported.
     public struct Interest: OptionSet, Sendable {
         public let rawValue: UInt32

@@ -15,7 +15,8 @@ public struct KernelFeatures: Equatable, Sendable {
     public var pidfdInode = false
     /// PIDFD_GET_INFO (6.13).
     public var pidfdGetInfo = false
-    /// PIDFD_GET_USER_NAMESPACE (6.11), and we may use it.
+    /// PIDFD_GET_USER_NAMESPACE (6.11), tried on this process. For processes of other users it
+    /// takes the right to trace them as well (CAP_SYS_PTRACE).
     public var pidfdUserNamespace = false
     /// Descriptors can be refused (SO_PASSRIGHTS, 6.16).
     public var passRights = false
@@ -49,8 +50,10 @@ public struct KernelFeatures: Equatable, Sendable {
 
     /// Sends itself one packet with everything on.
     private mutating func tryPackets() {
-        guard let pair = try? SeqpacketPair() else { return }
-        tryPackets(pair.first, pair.second)
+        guard var pair = try? SeqpacketPair(), let sender = pair.first.take(),
+            let receiver = pair.second.take()
+        else { return }
+        tryPackets(sender, receiver)
     }
 
     private mutating func tryPackets(

@@ -53,12 +53,10 @@ func openSeqpacketSocket() throws(KernelError) -> OwnedDescriptor {
 }
 
 /// Two connected SOCK_SEQPACKET sockets, for programs that talk to themselves or to a child.
-///
-/// Frozen, so that other modules may take the ends out one by one.
-@frozen
+/// Both ends are there at first; take one out to give it away or to close it.
 public struct SeqpacketPair: ~Copyable, Sendable {
-    public let first: OwnedDescriptor
-    public let second: OwnedDescriptor
+    public var first: OwnedDescriptor?
+    public var second: OwnedDescriptor?
 
     /// The corresponding C function is `socketpair`, non-blocking and close-on-exec.
     public init() throws(KernelError) {

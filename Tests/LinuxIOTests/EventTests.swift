@@ -10,8 +10,8 @@ struct EventTests {
     @Test("an event carries the token it was registered with, also the largest")
     func tokens() throws {
         var epoll = try Epoll(eventsMax: 8)
-        let one = try SeqpacketPair()
-        let two = try SeqpacketPair()
+        let one = try Pair()
+        let two = try Pair()
         try epoll.add(one.first, token: .max, interest: .readable)
         try epoll.add(two.first, token: 7 << 32 | 3, interest: .readable)
         #expect(epoll.wait(timeoutMilliseconds: 0) == 0)
@@ -27,7 +27,7 @@ struct EventTests {
     @Test("interest can be changed and ended")
     func interest() throws {
         var epoll = try Epoll(eventsMax: 8)
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         try epoll.add(pair.first, token: 1, interest: [.readable, .writable])
         #expect(epoll.wait(timeoutMilliseconds: -1) == 1)
         #expect(epoll.readiness(at: 0) == .writable)
@@ -45,7 +45,7 @@ struct EventTests {
     @Test("a peer that shuts down or closes is reported as such")
     func hangUp() throws {
         var epoll = try Epoll(eventsMax: 8)
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         let first = pair.first
         let second = pair.second
         try epoll.add(first, token: 1, interest: [.peerHangUp])

@@ -5,7 +5,7 @@ import Testing
 struct PacketCredentialsTests {
     @Test("a packet carries the ids of the process that sent it, not of the one that connected")
     func packetOfChild() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         try SocketOptions.enableCredentialRecording(pair.first)
         let child = try Child("me(); s.send(b'hello')", socket: pair.second)
         let truth = try child.ids()
@@ -19,7 +19,7 @@ struct PacketCredentialsTests {
 
     @Test("two senders on one descriptor are told apart packet by packet")
     func twoSendersOneDescriptor() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         try SocketOptions.enableCredentialRecording(pair.first)
         #expect(send("parent", to: pair.second) == .sent(1))
         let child = try Child("me(); s.send(b'child')", socket: pair.second)
@@ -39,7 +39,7 @@ struct PacketCredentialsTests {
         "a child that became another user is seen as that user",
         .enabled(if: isRoot, "only root may become another user"))
     func otherUser() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         try SocketOptions.enableCredentialRecording(pair.first)
         let child = try Child(
             """
@@ -120,7 +120,7 @@ struct PacketCredentialsTests {
 
     @Test("a packet queued before the option was set has no sender")
     func unrecorded() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         #expect(SocketOptions.recordsCredentials(pair.first) == false)
         #expect(send("too early", to: pair.second) == .sent(1))
         try SocketOptions.enableCredentialRecording(pair.first)
@@ -139,7 +139,7 @@ struct PacketCredentialsTests {
 
     @Test("without the option there are no credentials")
     func missing() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         #expect(send("anonymous", to: pair.second) == .sent(1))
         var packets = PacketReceiver()
         try #require(packets.receive(from: pair.first) == .packets(1))
@@ -149,7 +149,7 @@ struct PacketCredentialsTests {
 
     @Test("packets carry the time of queueing when asked for")
     func timestamps() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         try SocketOptions.enableReceiveTimestamps(pair.first)
         #expect(send("now", to: pair.second) == .sent(1))
         var packets = PacketReceiver()

@@ -5,7 +5,7 @@ import Testing
 struct PacketReceiverTests {
     @Test("an empty packet is not the end of the stream")
     func emptyPacket() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         try SocketOptions.enableCredentialRecording(pair.first)
         #expect(send("", to: pair.second) == .sent(1))
         #expect(send("more", to: pair.second) == .sent(1))
@@ -24,7 +24,7 @@ struct PacketReceiverTests {
 
     @Test("a batch followed by the end counts the real packets only", arguments: 0...9)
     func batchThenEnd(sent: Int) throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         let first = pair.first
         let second = pair.second
         try SocketOptions.enableCredentialRecording(first)
@@ -46,7 +46,7 @@ struct PacketReceiverTests {
 
     @Test("what the peer sent before it closed on unread packets is not lost")
     func resetBeforeData() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         let first = pair.first
         let second = pair.second
         #expect(send("never read", to: first) == .sent(1))
@@ -65,7 +65,7 @@ struct PacketReceiverTests {
 
     @Test("a reset with nothing queued is the end")
     func resetWithoutData() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         let first = pair.first
         let second = pair.second
         #expect(send("never read", to: first) == .sent(1))
@@ -77,7 +77,7 @@ struct PacketReceiverTests {
 
     @Test("a packet larger than its slot is marked, and the next one is whole")
     func oversized() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         try SocketOptions.enableCredentialRecording(pair.first)
         #expect(send("0123456789abcdefX", to: pair.second) == .sent(1))
         #expect(send("0123456789abcdef", to: pair.second) == .sent(1))
@@ -93,7 +93,7 @@ struct PacketReceiverTests {
         "credentials cut short are never taken for ids",
         arguments: [(0, false), (16, true), (20, true), (24, true)])
     func truncatedControl(controlBytes: Int, arrives: Bool) throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         try SocketOptions.enableCredentialRecording(pair.first)
         #expect(send("text", to: pair.second) == .sent(1))
         var packets = PacketReceiver(
@@ -106,7 +106,7 @@ struct PacketReceiverTests {
 
     @Test("an empty packet without room for credentials is not the end either")
     func emptyAndTruncated() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         try SocketOptions.enableCredentialRecording(pair.first)
         #expect(send("", to: pair.second) == .sent(1))
         var packets = PacketReceiver(slots: 1, packetBytesMax: 64, controlBytesMax: 0)
@@ -116,12 +116,12 @@ struct PacketReceiverTests {
 
     @Test("slots keep nothing of an earlier batch")
     func slotsAreReused() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         var packets = PacketReceiver(slots: 2, packetBytesMax: 64)
         try SocketOptions.enableCredentialRecording(pair.first)
         #expect(send("a long packet", to: pair.second) == .sent(1))
         try #require(packets.receive(from: pair.first) == .packets(1))
-        let other = try SeqpacketPair()
+        let other = try Pair()
         #expect(send("short", to: other.second) == .sent(1))
         try #require(packets.receive(from: other.first) == .packets(1))
         #expect(packets.text(at: 0) == "short")
@@ -130,7 +130,7 @@ struct PacketReceiverTests {
 
     @Test("packets of the largest size arrive whole in every slot")
     func largestPackets() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         try SocketOptions.setSendBuffer(pair.second, bytes: 4 << 20)
         var packets = PacketReceiver(slots: 2, packetBytesMax: 65_536)
         for seed in 0..<2 {

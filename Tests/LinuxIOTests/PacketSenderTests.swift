@@ -15,7 +15,7 @@ struct PacketSenderTests {
 
     @Test("up to four packets go out in order, each on its own", arguments: 1...4)
     func inOrder(count: Int) throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         #expect(sendFour(to: pair.first, count: count) == .sent(count))
         var packets = PacketReceiver()
         try #require(packets.receive(from: pair.second) == .packets(count))
@@ -25,7 +25,7 @@ struct PacketSenderTests {
 
     @Test("the largest packet is what the socket says, and one byte more is too large")
     func largest() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         let size = try SocketOptions.maximumPacketBytes(pair.first)
         #expect(size == (try SocketOptions.sendBufferBytes(pair.first)) - 32)
         let tooLarge = [UInt8](repeating: 7, count: size + 1)
@@ -39,7 +39,7 @@ struct PacketSenderTests {
 
     @Test("a packet that is too large stops those behind it, not those before it")
     func tooLargeInTheMiddle() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         let size = try SocketOptions.maximumPacketBytes(pair.first)
         let tooLarge = [UInt8](repeating: 7, count: size + 1)
         let small = packet("small")
@@ -55,7 +55,7 @@ struct PacketSenderTests {
 
     @Test("a full queue would block, and nothing accepted is lost")
     func fullQueue() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         var accepted = 0
         var outcome = sendFour(to: pair.first, count: 4)
         while case .sent(let count) = outcome {
@@ -73,7 +73,7 @@ struct PacketSenderTests {
 
     @Test("a peer that has closed is gone, without a signal")
     func peerGone() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         let first = pair.first
         let second = pair.second
         _ = consume second
@@ -84,7 +84,7 @@ struct PacketSenderTests {
 
     @Test("after shutting down its writing side a socket still receives")
     func halfClosed() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         try shutdownWrite(pair.first)
         #expect(send("no more", to: pair.first) == .peerGone)
         #expect(send("back", to: pair.second) == .sent(1))
@@ -105,7 +105,7 @@ struct PacketSenderTests {
 
     @Test("a larger send buffer makes larger packets possible")
     func sendBuffer() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         let before = try SocketOptions.maximumPacketBytes(pair.first)
         try SocketOptions.setSendBuffer(pair.first, bytes: before / 4)
         #expect(try SocketOptions.maximumPacketBytes(pair.first) < before)

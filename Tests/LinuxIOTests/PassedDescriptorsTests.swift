@@ -18,7 +18,7 @@ struct PassedDescriptorsTests {
 
     @Test("every descriptor is closed at once", arguments: [1, 2, 253])
     func closed(count: Int) throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         try SocketOptions.enableCredentialRecording(pair.first)
         SocketOptions.setPassPidfd(pair.first, true)
         let child = try Child(Self.program(sending: count), socket: pair.second)
@@ -35,7 +35,7 @@ struct PassedDescriptorsTests {
 
     @Test("none stays open when the control buffer was too small", arguments: [32, 56, 64, 200])
     func closedWhenTruncated(controlBytes: Int) throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         try SocketOptions.enableCredentialRecording(pair.first)
         SocketOptions.setPassPidfd(pair.first, true)
         let child = try Child(Self.program(sending: 100), socket: pair.second)
@@ -75,7 +75,7 @@ struct PassedDescriptorsTests {
     @Test("a thousand packets with descriptors leave none open")
     func countStaysTheSame() async {
         await #expect(processExitsWith: .success) {
-            let pair = try SeqpacketPair()
+            let pair = try Pair()
             try SocketOptions.enableCredentialRecording(pair.first)
             SocketOptions.setPassPidfd(pair.first, true)
             var packets = PacketReceiver()

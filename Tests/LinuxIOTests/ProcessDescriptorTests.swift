@@ -91,7 +91,7 @@ struct ProcessDescriptorTests {
         .enabled(if: kernel.passPidfd, "needs SO_PASSPIDFD (Linux 6.5)"))
     func descriptorsExhausted() async {
         await #expect(processExitsWith: .success) {
-            let pair = try SeqpacketPair()
+            let pair = try Pair()
             try SocketOptions.enableCredentialRecording(pair.first)
             SocketOptions.setPassPidfd(pair.first, true)
             var packets = PacketReceiver()

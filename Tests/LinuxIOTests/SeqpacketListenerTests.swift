@@ -135,7 +135,7 @@ struct SeqpacketListenerTests {
 
     @Test("a socket that listens already is taken over, and its clients then see us")
     func adopt() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         let scratch = try Scratch()
         let original = try scratch.listen()
         let inherited = try original.descriptor.duplicate()

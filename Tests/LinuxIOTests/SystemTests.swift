@@ -33,7 +33,7 @@ struct SystemTests {
 
     @Test("a relinquished descriptor stays open, and descriptors are close-on-exec")
     func relinquish() throws {
-        let pair = try SeqpacketPair()
+        let pair = try Pair()
         let number = try pair.first.duplicate().relinquish()
         let again = OwnedDescriptor(adopting: number)
         #expect(send("still open", to: again) == .sent(1))
@@ -103,7 +103,7 @@ struct SystemTests {
 
     @Test("a socket is no terminal")
     func terminals() throws {
-        #expect(!isTerminal(try SeqpacketPair().first.rawValue))
+        #expect(!isTerminal(try Pair().first.rawValue))
     }
 
     @Test("connecting says why it failed")

@@ -90,3 +90,18 @@ func waitForHangUp(_ fd: borrowing OwnedDescriptor) throws {
     while epoll.wait(timeoutMilliseconds: -1) == 0 {}
     try epoll.remove(fd)
 }
+
+/// A pair of sockets whose ends can be closed one by one.
+struct Pair: ~Copyable {
+    let first: OwnedDescriptor
+    let second: OwnedDescriptor
+
+    init() throws {
+        var pair = try SeqpacketPair()
+        guard let first = pair.first.take(), let second = pair.second.take() else {
+            throw Malfunction(what: "a pair without its ends")
+        }
+        self.first = first
+        self.second = second
+    }
+}
