@@ -3,7 +3,7 @@
 """Writes ../vectors/*.json; with --check only tells whether they are up to date.
 
 Packets are put together here byte by byte and their meaning is written down beside them, so that
-the vectors do not depend on the codec of client.py which is tried against them.
+the vectors do not depend on the codec of client.py which vectors.py tries against them.
 """
 import json, pathlib, struct, sys
 
@@ -234,6 +234,18 @@ def valid_packets():
                 packet(number(PING, 1), frame(code, b"whatever"), number(PING, 2)),
                 {"type": "PING", "nonce": "1"}, {"type": "PING", "nonce": "2"}, **odd)
         add(way, f"nothing but an unknown frame to ignore {way}", packet(frame(0x80)), **odd)
+        add(way, f"frame to ignore with every flag {way}",
+            packet(frame(0x80, flags=0xFF), number(PING, 1)), {"type": "PING", "nonce": "1"}, **odd)
+        add(way, f"frame to ignore whose lead reaches beyond it {way}",
+            packet(frame(0x9C, b"abc", lead_length=65535), number(PING, 1)),
+            {"type": "PING", "nonce": "1"}, **odd)
+        last = {"type": "DISCONNECT", "reason": "success", "text": ""}
+        for name, raw in (("PING", number(PING, 1)), ("frame of unknown type", frame(0x7F)),
+                          ("frame of length 0", frame(PING, bytes(8), length=0)),
+                          ("frame longer than the packet", number(PING, 1, length=17)),
+                          ("frame with unknown flags", number(PING, 1, flags=15))):
+            add(way, f"DISCONNECT, a {name} behind it not looked at {way}",
+                packet(disconnect(), raw), last, **odd)
 
     client("WELCOME", packet(welcome()), welcomed())
     client("WELCOME, without names", packet(welcome(b"", b"")), welcomed("", ""))
@@ -312,8 +324,13 @@ def valid_packets():
                packet(sent(domain=code), deliver(1, 1)), sent_by(domain=0), delivered(1, 1), **odd)
     client("SENDER, delegated", packet(sent(uid=1001, pid=12, flags=1), deliver(1, 1)),
            sent_by(uid=1001, pid=12, delegated=True), delivered(1, 1))
-    client("SENDER, record flags 4 to 7 ignored", packet(sent(flags=0xF1), deliver(1, 1)),
+    for bit in range(1, 8):
+        client(f"SENDER, bit {bit} of the record's flags ignored",
+               packet(sent(flags=1 << bit), deliver(1, 1)), sent_by(), delivered(1, 1), **odd)
+    client("SENDER, delegated and all ignored flags", packet(sent(flags=0xFF), deliver(1, 1)),
            sent_by(delegated=True), delivered(1, 1), **odd)
+    client("WELCOME, flags of the record ignored", packet(welcome(who=record(flags=0x0E))),
+           welcomed(), **odd)
     client("SENDER, reserved byte of the record not 0", packet(sent(reserved=7), deliver(1, 1)),
            sent_by(), delivered(1, 1), **odd)
     client("SENDER, with an origin", packet(sent(b"harbour", level=3), deliver(1, 1)),
@@ -329,6 +346,14 @@ def valid_packets():
            {"type": "STATUS", "token": 3, "fragment": b'\xA9"}'.hex(), "more": False})
     client("STATUS, more and ignored flags", packet(status(3, b"{", 0xF1)),
            {"type": "STATUS", "token": 3, "fragment": "7b", "more": True}, **odd)
+    for way in ("toBroker", "toClient"):
+        add(way, f"DISCONNECT, text not UTF-8 {way}", packet(disconnect(0, b"a\xFFb")),
+            {"type": "DISCONNECT", "reason": "success", "text": "a\ufffdb"}, **odd)
+    client("WELCOME, names not UTF-8", packet(welcome(b"\xFFx", b"1.\xC3")),
+           welcomed("\ufffdx", "1.\ufffd"), **odd)
+    client("REPLY, text not UTF-8", packet(reply(text=b"\xFF")), replied(text="\ufffd"), **odd)
+    client("SENDER, origin not UTF-8", packet(sent(b"x\xFF", level=3), deliver(1, 1)),
+           sent_by("x\ufffd", level="remote"), delivered(1, 1), **odd)
     for code, name in REASONS:
         client(f"DISCONNECT, reason {name}", packet(disconnect(code)),
                {"type": "DISCONNECT", "reason": name, "text": ""})
@@ -423,10 +448,6 @@ def invalid_packets():
         broker(f"PUBLISH, flags {flags:#x}", packet(publish(flags=flags)))
     client("DELIVER, unknown flag that may not be ignored",
            packet(sent(), deliver(1, 1, flags=1)), 72)
-    client("SENDER, unknown flag of the record that may not be ignored",
-           packet(sent(flags=2), deliver(1, 1)))
-    client("WELCOME, unknown flag of the record that may not be ignored",
-           packet(welcome(who=record(flags=8))))
 
     for code in (0x00, 0x0F, 0x10, 0x7F):
         for way in ("toBroker", "toClient"):
@@ -456,16 +477,28 @@ def invalid_packets():
             ("last byte of the last range missing", tail[:-1], counts),
             ("half a range", tail[:7], (1, 1, 0)), ("a byte left over", tail + b"\0", counts),
             ("a range left over", tail + u32(5, 6), counts),
-            ("ranges where none are announced", tail, (1, 0, 0))):
+            ("ranges where none are announced", tail, (1, 0, 0)),
+            ("no filter announced, one there", tail[:3], (0, 0, 0)),
+            ("33 filters announced, one there", tail[:3], (33, 0, 0)),
+            ("33 uid ranges announced, none there", tail[:3], (1, 33, 0)),
+            ("255 of each announced, empty tail", b"", (255, 255, 255))):
         broker(f"SUBSCRIBE, {name}", packet(subscribe(rest, counts=numbers)))
     for name, raw in (
-            ("no filter", subscribe(filters=())), ("33 filters", subscribe(filters=[b"a"] * 33)),
+            ("no filter", subscribe(filters=())), ("255 filters", subscribe(filters=[b"a"] * 255)),
+            ("no filter, but ranges", subscribe(filters=(), uids=((1, 2),), gids=((1, 2),))),
+            ("33 filters", subscribe(filters=[b"a"] * 33)),
             ("33 uid ranges", subscribe(uids=[(1, 2)] * 33)),
             ("33 gid ranges", subscribe(gids=[(1, 2)] * 33)),
+            ("255 uid ranges", subscribe(uids=[(1, 2)] * 255)),
             ("overflow 3", subscribe(overflow=3)), ("overflow 255", subscribe(overflow=255)),
             ("uid range backwards", subscribe(uids=((2, 1),))),
             ("gid range backwards", subscribe(gids=((0, 9), (2, 1))))):
         broker(f"SUBSCRIBE, {name}", packet(raw), reason="optionInvalid")
+    for name, raw in (("overflow 3", subscribe(tail + b"x", counts=counts, overflow=3)),
+                      ("range backwards", subscribe(tail[:3] + u32(2, 1) + b"x", counts=(1, 1, 0))),
+                      ("33 filters", subscribe(tail[:3] * 33 + b"x", counts=(33, 0, 0)))):
+        broker(f"SUBSCRIBE, {name}, but the tail does not fit, which is looked at first",
+               packet(raw))
     for name, filters in (
             ("an empty filter", [b""]), ("filter of 1025 bytes", [b"t" * 1025]),
             ("filter of 65 levels", [b"/" * 64]), ("# not in the last level", [b"#/a"]),
@@ -481,17 +514,13 @@ def invalid_packets():
     for name, text in (("129 bytes", b"n" * 129), ("NUL", b"a\0"), ("newline", b"a\n"),
                        ("C1 control", b"\xC2\x9F"), ("not UTF-8", b"\xC0\x80")):
         broker(f"HELLO, name {name}", packet(hello(text)), reason="nameInvalid")
-    broker("DISCONNECT, text not UTF-8", packet(disconnect(0, b"\xFF")))
 
     client("DELIVER without SENDER", packet(deliver(1, 1)))
     client("DELIVER before SENDER", packet(deliver(1, 1), sent(), deliver(2, 1)))
     client("DELIVER without SENDER behind other frames", packet(lost(1, 1), deliver(1, 1)), 28)
     client("REPLY, count 0", packet(reply(count=0)))
-    for name, raw in (("WELCOME, broker name", welcome(b"\xFF")),
-                      ("WELCOME, broker version", welcome(version=b"\xFF")),
-                      ("REPLY, text", reply(text=b"\xC3")), ("DISCONNECT, text",
-                      disconnect(0, b"\xED\xA0\x80")), ("SENDER, origin", sent(b"\xFF"))):
-        client(f"{name} not UTF-8", packet(raw))
+    client("REPLY to SUBSCRIBE, count 0", packet(reply(count=0, request=SUBSCRIBE)))
+    client("LOST, count 0", packet(number(PING, 1), lost(1, 0)), 24)
     return vectors
 
 
@@ -621,14 +650,14 @@ of the packet without those that are ignored (section 8); numbers of 64 bits are
 payload and fragment (the tail of STATUS) are hex, everything else is text. reason, request, \
 level and overflow are names, unknown numbers already read as section 8 says, and so is domain. \
 canonical: encoding the frames gives exactly these bytes; if false, the packet holds something \
-that is ignored."""
-INVALID = """Packets with exactly one fault. way: toBroker or toClient. offset: 0 if the fault \
-lies in the packet header (magic, length, no frame at all); otherwise the offset, counted from the \
-beginning of the packet, of the first byte of the frame at fault, whichever of its fields is wrong; \
-bytes too few for a frame header are a frame at fault. Frames before it are well-formed. reason: \
-section 7. With topicNameInvalid, topicFilterInvalid and optionInvalid the frame can be taken apart \
-and is answered with REPLY; all others end the session. The vectors do not need the state of a \
-session."""
+that is ignored or shown with U+FFFD."""
+INVALID = """Packets with one fault, or with two of which section 5 says what is looked at first. \
+way: toBroker or toClient. offset: 0 if the fault lies in the packet header (magic, length, no \
+frame at all); otherwise the offset, counted from the beginning of the packet, of the first byte \
+of the frame at fault, whichever of its fields is wrong; bytes too few for a frame header are a \
+frame at fault. Frames before it are well-formed. reason: section 7. A frame that is \
+topicNameInvalid, topicFilterInvalid or optionInvalid can be taken apart and is answered with \
+REPLY; all others end the session. The vectors do not need the state of a session."""
 TOPICS = """Section 4. names and filters: text or, where it is not printable ASCII, hex of the \
 bytes; valid: whether these bytes are a topic name or a topic filter. matches: whether a valid \
 filter matches a valid topic name. A name of the broker's own is a valid name, though clients may \
