@@ -63,7 +63,7 @@ package struct Broker: ~Copyable {
 
     var subjects: [Subject: UInt32] = [:]
     var quotas: QuotaTable
-    var pool = PacketPool()
+    var pool: PacketPool
     /// Packets handed to the shell by `prepareOutbound` and not yet reported back.
     var outgoing: [Outgoing] = []
 
@@ -93,6 +93,7 @@ package struct Broker: ~Copyable {
         self.configuration = configuration
         startedNanoseconds = nowNanoseconds
         routes = RouteCache(seed: configuration.hashSeed)
+        pool = PacketPool(packetBytesMax: configuration.packetBytesMax)
         quotas = QuotaTable(limits: configuration.quotaLimits)
         systemTopicsNanoseconds =
             nowNanoseconds + UInt64(Limits.systemTopicsIntervalSeconds) * 1_000_000_000

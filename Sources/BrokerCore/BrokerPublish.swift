@@ -97,16 +97,15 @@ extension Broker {
             && pool[tail].buffer.freeBytes >= senderBytes + needed
         if !fits {
             let isWaiting = tail != PacketPool.none
-            let size = PacketPool.Size.fitting(
+            let capacity = pool.capacity(
                 needed: PacketHeader.byteCount + senderBytes + needed,
-                expected: isWaiting
-                    ? Limits.batchBytesTarget : senderBytes + needed + bytesToCome)
-            guard makeRoom(size.capacityBytes, in: subscription, context, into: &effects) else {
+                expected: isWaiting ? pool.batchBytes : senderBytes + needed + bytesToCome)
+            guard makeRoom(capacity, in: subscription, context, into: &effects) else {
                 lose(1, of: subscription)
                 subscriptions[subscription].unreportedLosses += 1
                 return false
             }
-            enqueue(pool.take(size), for: subscription, into: &effects)
+            enqueue(pool.take(capacityBytes: capacity), for: subscription, into: &effects)
         }
         let packet = subscriptions[subscription].queue.tail
         if subscriptions[subscription].unreportedLosses > 0 {
@@ -183,7 +182,7 @@ extension Broker {
             lost = UInt64(pool[notice].deliveries)
             pool[notice].buffer.clear()
         } else {
-            notice = pool.take(.small)
+            notice = pool.take(capacityBytes: PacketPool.smallBytes)
             quotas.chargeQueue(account, bytes: pool[notice].buffer.capacityBytes)
         }
         if !subscriptions[subscription].queue.isEmpty {

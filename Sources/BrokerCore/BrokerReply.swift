@@ -13,9 +13,9 @@ extension Broker {
     ) {
         let tail = sessions[slot].control.tail
         if tail == PacketPool.none || pool[tail].buffer.freeBytes < bytes {
-            let size = PacketPool.Size.fitting(
+            let capacity = pool.capacity(
                 needed: PacketHeader.byteCount + bytes, expected: bytes)
-            let queued = sessions[slot].control.bytes + size.capacityBytes
+            let queued = sessions[slot].control.bytes + capacity
             if queued > configuration.replyBytesPerSessionMax && !sessions[slot].isDoomed {
                 doom(
                     slot, .repliesUnread,
@@ -23,7 +23,7 @@ extension Broker {
                         + "were not read")
                 return
             }
-            let packet = pool.take(size)
+            let packet = pool.take(capacityBytes: capacity)
             quotas.chargeQueue(
                 sessions[slot].account, bytes: pool[packet].buffer.capacityBytes)
             sessions[slot].control.append(packet, in: &pool)

@@ -46,7 +46,7 @@ extension Broker {
     ) {
         guard let slot = slot(of: request.session) else { return }
         let fragmentBytesMax =
-            Limits.batchBytesTarget - PacketHeader.byteCount - FrameHeader.byteCount - 4
+            pool.batchBytes - PacketHeader.byteCount - FrameHeader.byteCount - 4
         var offset = 0
         repeat {
             let end = min(offset + fragmentBytesMax, document.count)

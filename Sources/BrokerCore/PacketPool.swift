@@ -15,32 +15,12 @@ struct PacketPool: ~Copyable {
         var isLossNotice = false
     }
 
-    /// The sizes packets are made in. Small ones for the odd message and for replies, so that ten
-    /// thousand slow subscriptions do not hold ten thousand full batches.
-    enum Size {
-        case small
-        case batch
-        /// For one message that does not fit into a batch.
-        case large(bytes: Int)
-
-        static let smallBytes = 4_096
-
-        /// The size for a packet that must hold `needed` bytes and may get `expected`.
-        static func fitting(needed: Int, expected: Int) -> Size {
-            if needed > Limits.batchBytesTarget { return .large(bytes: needed) }
-            return max(needed, expected) > smallBytes ? .batch : .small
-        }
-
-        var capacityBytes: Int {
-            switch self {
-            case .small: Self.smallBytes
-            case .batch: Limits.batchBytesTarget
-            case .large(let bytes): bytes
-            }
-        }
-    }
-
     static let none: Int32 = -1
+    /// For the odd message and for replies, so that ten thousand slow subscriptions do not hold
+    /// ten thousand full batches.
+    static let smallBytes = 4_096
+    /// For many messages; never more than the kernel lets the broker send in one packet.
+    let batchBytes: Int
     /// Free packets of the batch size kept in memory; further ones are given back to the system.
     private static let idleBatchesMax = 64
     private static let idleSmallMax = 1_024
@@ -52,17 +32,29 @@ struct PacketPool: ~Copyable {
     private var vacant: [Int32] = []
     private(set) var inUse = 0
 
-    /// Takes a free packet with room for `size`, cleared.
-    mutating func take(_ size: Size) -> Int32 {
+    /// - Parameter packetBytesMax: largest packet that can be sent.
+    init(packetBytesMax: Int) {
+        batchBytes = min(Limits.batchBytesTarget, packetBytesMax)
+    }
+
+    /// The capacity of a packet that must hold `needed` bytes and may get `expected`. What does
+    /// not fit into a batch gets a packet of its own.
+    func capacity(needed: Int, expected: Int) -> Int {
+        if needed > batchBytes { return needed }
+        return max(needed, expected) > Self.smallBytes ? batchBytes : Self.smallBytes
+    }
+
+    /// Takes a free packet of that capacity, cleared.
+    mutating func take(capacityBytes: Int) -> Int32 {
         inUse += 1
         let reused: Int32? =
-            switch size {
-            case .small: freeSmall.popLast()
-            case .batch: freeBatch.popLast()
-            case .large: nil
+            switch capacityBytes {
+            case batchBytes: freeBatch.popLast()
+            case Self.smallBytes: freeSmall.popLast()
+            default: nil
             }
         if let reused { return reused }
-        let buffer = PacketBuffer(capacityBytes: size.capacityBytes)
+        let buffer = PacketBuffer(capacityBytes: capacityBytes)
         if let slot = vacant.popLast() {
             packets[Int(slot)].buffer = buffer
             return slot
@@ -82,9 +74,9 @@ struct PacketPool: ~Copyable {
         packets[index].isLossNotice = false
         packets[index].buffer.clear()
         switch packets[index].buffer.capacityBytes {
-        case Limits.batchBytesTarget where freeBatch.count < Self.idleBatchesMax:
+        case batchBytes where freeBatch.count < Self.idleBatchesMax:
             freeBatch.append(slot)
-        case Size.smallBytes where freeSmall.count < Self.idleSmallMax:
+        case Self.smallBytes where freeSmall.count < Self.idleSmallMax:
             freeSmall.append(slot)
         default:
             packets[index].buffer = PacketBuffer(capacityBytes: PacketHeader.byteCount + 1)
