@@ -109,6 +109,10 @@ package struct Broker: ~Copyable {
         if isShuttingDown {
             return refuse(opener, .serverShuttingDown, "the broker is stopping", &effects)
         }
+        if opener.record.uid == SenderRecord.noID || opener.record.gid == SenderRecord.noID {
+            return refuse(
+                opener, .identityUnknown, PacketIdentity.Missing.noID.explanation, &effects)
+        }
         let account: Int
         do {
             account = try quotas.openConnection(uid: opener.record.uid)

@@ -43,7 +43,7 @@ package enum PacketIdentity: Equatable, Sendable {
             case .unrecorded: "the kernel recorded no credentials for this packet"
             case .incomplete: "the kernel did not deliver exactly one set of credentials"
             case .truncated: "the packet or its control data arrived truncated"
-            case .noID: "the packet carries the id 4294967295, which is nobody's"
+            case .noID: "its uid or gid is 4294967295, which is nobody's"
             }
         }
     }
