@@ -30,14 +30,7 @@ extension Broker {
         _ id: SessionID, _ packet: Span<UInt8>, from identity: PacketIdentity,
         nowNanoseconds: UInt64, into effects: inout Effects
     ) {
-        guard let slot = slot(of: id) else { return }
-        switch sessions[slot].state {
-        case .greeting, .active:
-            break
-        case .vacant, .draining, .closing:
-            statistics.packetsIgnored += 1
-            return
-        }
+        guard let slot = readingSlot(of: id) else { return }
         statistics.packetsReceived += 1
         statistics.bytesReceived += UInt64(packet.count)
         switch attest(identity) {
@@ -66,7 +59,7 @@ extension Broker {
     package mutating func oversizedPacketReceived(
         _ id: SessionID, nowNanoseconds: UInt64, into effects: inout Effects
     ) {
-        guard let slot = slot(of: id) else { return }
+        guard let slot = readingSlot(of: id) else { return }
         statistics.packetsMalformed += 1
         doom(
             slot, .packetTooLarge,
@@ -78,6 +71,18 @@ extension Broker {
     /// Descriptors came along with a packet; the shell has closed them.
     package mutating func descriptorsReceived(_ count: Int) {
         statistics.descriptorsClosed += UInt64(count)
+    }
+
+    /// The slot of a session that packets are still taken from; those of others are counted.
+    private mutating func readingSlot(of id: SessionID) -> Int? {
+        guard let slot = slot(of: id) else { return nil }
+        switch sessions[slot].state {
+        case .greeting, .active:
+            return slot
+        case .vacant, .draining, .closing:
+            statistics.packetsIgnored += 1
+            return nil
+        }
     }
 
     private func attest(_ identity: PacketIdentity) -> PacketIdentity {
