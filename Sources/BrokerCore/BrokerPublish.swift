@@ -222,7 +222,8 @@ extension Broker {
         guard topic[0] != Topic.dollar,
             configuration.policy.decide(.publish, Subject(record)).isAllowed
         else {
-            let denied = RouteCache.Route(reason: .notPermitted, first: 0, count: 0)
+            let denied = RouteCache.Route(
+                reason: .notPermitted, first: routes.receivers.count, count: 0)
             routes.insert(denied, topic: topic, subject: subject, hash: hash)
             return denied
         }

@@ -34,6 +34,8 @@ struct RouteCache {
     private var topics: [UInt8]
     /// Subscriptions of all valid routes, route by route.
     var receivers: [UInt32] = []
+    /// Where in `receivers` a route begins that no entry refers to: it is good for one message.
+    private var transient: Int?
     /// Never 0 in use, so that a fresh entry is stale.
     private var generation: UInt32 = 1
     private let seed: UInt64
@@ -49,6 +51,7 @@ struct RouteCache {
     /// Makes all entries stale.
     mutating func invalidate() {
         receivers.removeAll(keepingCapacity: true)
+        transient = nil
         generation &+= 1
         guard generation == 0 else { return }
         generation = 1
@@ -57,6 +60,10 @@ struct RouteCache {
 
     /// Makes room before receivers of a new route are appended.
     mutating func makeRoom() {
+        if let start = transient {
+            receivers.removeSubrange(start...)
+            transient = nil
+        }
         if receivers.count >= Self.receiversMax { invalidate() }
         missCount += 1
     }
@@ -81,7 +88,10 @@ struct RouteCache {
     mutating func insert(
         _ route: Route, topic: Span<UInt8>, subject: UInt32, hash: UInt64
     ) {
-        guard topic.count <= Self.cachedTopicBytesMax else { return }
+        guard topic.count <= Self.cachedTopicBytesMax else {
+            transient = route.first
+            return
+        }
         let set = Self.set(of: hash)
         let turn = Int(truncatingIfNeeded: missCount) & (Self.ways - 1)
         let stale = (set..<(set + Self.ways)).first { entries[$0].generation != generation }
