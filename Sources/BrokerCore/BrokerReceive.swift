@@ -139,6 +139,8 @@ extension Broker {
         while let header = try cursor.next(in: packet) {
             if header.type == .publish && sessions[context.session].state == .active {
                 publish(PublishFrame(header, in: packet), packet, &context, into: &effects)
+                // Its own message, or its unread replies, may have ended it.
+                if sessions[context.session].isDoomed { break }
             } else {
                 flushReply(&context, packet, into: &effects)
                 try receive(header, packet, &context, into: &effects)
