@@ -6,9 +6,11 @@ extension Broker {
 
     /// Appends a frame that is no delivery to what the session will be sent.
     ///
-    /// - Parameter bytes: the most that `append` will write.
+    /// - Parameters:
+    ///   - bytes: the most that `append` will write.
+    ///   - isBounded: whether it ends the session if too much waits already.
     mutating func queueControl(
-        _ slot: Int, bytes: Int, into effects: inout Effects,
+        _ slot: Int, bytes: Int, isBounded: Bool = true, into effects: inout Effects,
         append: (inout PacketBuffer) -> Void
     ) {
         let tail = sessions[slot].control.tail
@@ -16,7 +18,9 @@ extension Broker {
             let capacity = pool.capacity(
                 needed: PacketHeader.byteCount + bytes, expected: bytes)
             let queued = sessions[slot].control.bytes + capacity
-            if queued > configuration.replyBytesPerSessionMax && !sessions[slot].isDoomed {
+            if isBounded && queued > configuration.replyBytesPerSessionMax
+                && !sessions[slot].isDoomed
+            {
                 doom(
                     slot, .repliesUnread,
                     "more than \(configuration.replyBytesPerSessionMax) bytes of replies "

@@ -44,28 +44,30 @@ extension Broker {
         _ request: Effects.StatusRequest, document: Span<UInt8>, nowNanoseconds: UInt64,
         into effects: inout Effects
     ) {
-        guard let slot = slot(of: request.session) else { return }
+        // It may have been told its farewell meanwhile, which is the last frame.
+        guard let slot = slot(of: request.session), sessions[slot].state == .active else { return }
         let fragmentBytesMax =
             pool.batchBytes - PacketHeader.byteCount - FrameHeader.byteCount - 4
         var offset = 0
         repeat {
             let end = min(offset + fragmentBytesMax, document.count)
             let fragment = document.extracting(offset..<end)
-            let bytes = FrameHeader.byteCount + 4 + fragment.count
+            // Whether there is room is asked once: a document is sent whole, or not at all.
             queueStatus(
                 slot, token: request.token, fragment, hasMore: end < document.count,
-                bytes: bytes, into: &effects)
+                isBounded: offset == 0, into: &effects)
             offset = end
         } while offset < document.count && !sessions[slot].isDoomed
         endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
     }
 
     private mutating func queueStatus(
-        _ slot: Int, token: UInt32, _ fragment: Span<UInt8>, hasMore: Bool, bytes: Int,
-        into effects: inout Effects
+        _ slot: Int, token: UInt32, _ fragment: Span<UInt8>, hasMore: Bool,
+        isBounded: Bool, into effects: inout Effects
     ) {
         let copy = fragment.copied()
-        queueControl(slot, bytes: bytes, into: &effects) {
+        let bytes = FrameHeader.byteCount + 4 + copy.count
+        queueControl(slot, bytes: bytes, isBounded: isBounded, into: &effects) {
             $0.appendStatus(token: token, fragment: copy.span, hasMore: hasMore)
         }
     }
