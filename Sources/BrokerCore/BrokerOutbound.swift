@@ -87,12 +87,10 @@ extension Broker {
         } else {
             let index = Int(entry.subscription)
             packet = subscriptions[index].queue.removeFirst(in: &pool)
-            if !pool[packet].isLossNotice {
-                let deliveries = UInt64(pool[packet].deliveries)
-                statistics.messagesDelivered &+= deliveries
-                subscriptions[index].messagesDelivered &+= deliveries
-                sessions[slot].messagesDelivered &+= deliveries
-            }
+            let deliveries = UInt64(pool[packet].deliveries)
+            statistics.messagesDelivered &+= deliveries
+            subscriptions[index].messagesDelivered &+= deliveries
+            sessions[slot].messagesDelivered &+= deliveries
             takeTurn(index, of: slot)
             let isRelieved =
                 subscriptions[index].queue.bytes <= subscriptions[index].queueBytesMax / 4
@@ -108,10 +106,6 @@ extension Broker {
     }
 
     // MARK: Turns
-
-    func isLastInTurn(_ subscription: Int, of slot: Int) -> Bool {
-        sessions[slot].readyTail == Int32(subscription)
-    }
 
     mutating func appendReady(_ subscription: Int) {
         let slot = Int(subscriptions[subscription].session)

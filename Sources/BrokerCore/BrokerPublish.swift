@@ -112,6 +112,7 @@ extension Broker {
             pool[packet].buffer.appendLost(
                 subscription: subscriptions[subscription].number,
                 count: subscriptions[subscription].unreportedLosses)
+            pool[packet].losses &+= subscriptions[subscription].unreportedLosses
             subscriptions[subscription].unreportedLosses = 0
         }
         pool[packet].buffer.appendSender(context.record, origin: Span())
@@ -179,7 +180,7 @@ extension Broker {
         var notice = PacketPool.none
         if pool[subscriptions[subscription].queue.head].isLossNotice {
             notice = subscriptions[subscription].queue.removeFirst(in: &pool)
-            lost = UInt64(pool[notice].deliveries)
+            lost = pool[notice].losses
             pool[notice].buffer.clear()
         } else {
             notice = pool.take(capacityBytes: PacketPool.smallBytes)
@@ -188,13 +189,14 @@ extension Broker {
         if !subscriptions[subscription].queue.isEmpty {
             let oldest = subscriptions[subscription].queue.removeFirst(in: &pool)
             let deliveries = pool[oldest].deliveries
-            lost += UInt64(deliveries)
+            // What it would have reported is still to be reported.
+            lost += UInt64(deliveries) + pool[oldest].losses
             lose(deliveries, of: subscription)
             quotas.releaseQueue(account, bytes: pool[oldest].buffer.capacityBytes)
             pool.giveBack(oldest)
         }
         pool[notice].isLossNotice = true
-        pool[notice].deliveries = Int(lost)
+        pool[notice].losses = lost
         pool[notice].buffer.appendLost(
             subscription: subscriptions[subscription].number, count: lost)
         subscriptions[subscription].queue.prepend(notice, in: &pool)

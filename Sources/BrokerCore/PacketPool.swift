@@ -10,6 +10,8 @@ struct PacketPool: ~Copyable {
         var next = PacketPool.none
         /// DELIVER frames in it, to be counted as lost if it is dropped.
         var deliveries = 0
+        /// Messages that LOST frames in it report as missing.
+        var losses: UInt64 = 0
         /// Serial of the received packet whose SENDER stands last in it; 0: no SENDER yet.
         var senderSerial: UInt64 = 0
         var isLossNotice = false
@@ -70,6 +72,7 @@ struct PacketPool: ~Copyable {
         let index = Int(slot)
         packets[index].next = Self.none
         packets[index].deliveries = 0
+        packets[index].losses = 0
         packets[index].senderSerial = 0
         packets[index].isLossNotice = false
         packets[index].buffer.clear()
