@@ -96,10 +96,11 @@ extension Broker {
             tail != PacketPool.none && !pool[tail].isLossNotice
             && pool[tail].buffer.freeBytes >= senderBytes + needed
         if !fits {
-            let isWaiting = tail != PacketPool.none
+            let expected =
+                tail == PacketPool.none ? senderBytes + needed + bytesToCome : pool.batchBytes
             let capacity = pool.capacity(
-                needed: PacketHeader.byteCount + senderBytes + needed,
-                expected: isWaiting ? pool.batchBytes : senderBytes + needed + bytesToCome)
+                needed: PacketHeader.byteCount + senderBytes + needed, expected: expected,
+                limit: subscriptions[subscription].queueBytesMax)
             guard makeRoom(capacity, in: subscription, context, into: &effects) else {
                 lose(1, of: subscription)
                 subscriptions[subscription].unreportedLosses += 1
@@ -151,9 +152,13 @@ extension Broker {
         return !queue.isEmpty && (queue.head != queue.tail || !pool[queue.head].isLossNotice)
     }
 
+    /// A queue always takes one message, also behind a LOST notice: the newest is never dropped
+    /// for want of room in its own queue.
     private func mayGrow(_ subscription: Int, by bytes: Int, account: Int) -> Bool {
-        let queued = subscriptions[subscription].queue.bytes
-        let fits = queued == 0 || queued + bytes <= subscriptions[subscription].queueBytesMax
+        let fits =
+            !hasDeliveriesQueued(subscription)
+            || subscriptions[subscription].queue.bytes + bytes
+                <= subscriptions[subscription].queueBytesMax
         return fits && quotas.mayQueue(account, bytes: bytes)
     }
 

@@ -39,11 +39,13 @@ struct PacketPool: ~Copyable {
         batchBytes = min(Limits.batchBytesTarget, packetBytesMax)
     }
 
-    /// The capacity of a packet that must hold `needed` bytes and may get `expected`. What does
-    /// not fit into a batch gets a packet of its own.
-    func capacity(needed: Int, expected: Int) -> Int {
-        if needed > batchBytes { return needed }
-        return max(needed, expected) > Self.smallBytes ? batchBytes : Self.smallBytes
+    /// The capacity of a packet that must hold `needed` bytes and may get `expected`, in a queue
+    /// that may hold `limit`. What does not fit into a batch gets a packet of its own, and so
+    /// does what is large in a queue of less than a few batches.
+    func capacity(needed: Int, expected: Int, limit: Int = .max) -> Int {
+        let isSmallQueue = limit < 4 * batchBytes
+        if max(needed, isSmallQueue ? 0 : expected) <= Self.smallBytes { return Self.smallBytes }
+        return needed > batchBytes || isSmallQueue ? needed : batchBytes
     }
 
     /// Takes a free packet of that capacity, cleared.
