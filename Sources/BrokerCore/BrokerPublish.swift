@@ -128,6 +128,11 @@ extension Broker {
         let account = sessions[Int(subscriptions[subscription].session)].account
         while !mayGrow(subscription, by: bytes, account: account) {
             switch subscriptions[subscription].policy {
+            case .block where quotas.mayQueue(account, bytes: bytes):
+                // What its publishers had sent before they were held back cannot be unread. They
+                // are held now, and `holdDeadlines` ends a subscriber that stays full.
+                hold(context.session, by: subscription, context.nowNanoseconds, into: &effects)
+                return true
             case .dropOldest where !hasDeliveriesQueued(subscription):
                 // Nothing left to drop: the user's quota is used up by other subscriptions.
                 return false
