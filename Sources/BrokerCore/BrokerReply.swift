@@ -154,7 +154,7 @@ extension Broker {
         if sessions[slot].state == .greeting { quotas.finishGreeting(sessions[slot].account) }
         sessions[slot].state = .draining(farewell: farewell)
         releaseHold(of: slot)
-        effects.pausing.append(sessions[slot].id)
+        effects.pause(sessions[slot].id)
         drainDeadlines.append(sessions[slot].id, nowNanoseconds: nowNanoseconds)
         continueDraining(slot, into: &effects)
     }

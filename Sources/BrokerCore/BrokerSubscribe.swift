@@ -163,7 +163,7 @@ extension Broker {
         guard publisher >= 0, sessions[publisher].isReading else { return }
         sessions[publisher].pausedBy = Int32(subscription)
         statistics.publishersPaused += 1
-        effects.pausing.append(sessions[publisher].id)
+        effects.pause(sessions[publisher].id)
     }
 
     /// Lets the publishers go on that this subscription held back.
@@ -174,7 +174,7 @@ extension Broker {
         subscriptions[index].generation &+= 1
         for slot in sessions.indices where sessions[slot].pausedBy == Int32(index) {
             sessions[slot].pausedBy = PacketPool.none
-            if sessions[slot].isReading { effects.resuming.append(sessions[slot].id) }
+            if sessions[slot].isReading { effects.resume(sessions[slot].id) }
         }
     }
 

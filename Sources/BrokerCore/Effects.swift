@@ -60,6 +60,18 @@ package struct Effects {
         noticesDropped = 0
     }
 
+    /// A session is never in both `pausing` and `resuming`: what was asked for last counts,
+    /// however many events the shell gathers.
+    mutating func pause(_ id: SessionID) {
+        if !resuming.isEmpty { resuming.removeAll { $0 == id } }
+        pausing.append(id)
+    }
+
+    mutating func resume(_ id: SessionID) {
+        if !pausing.isEmpty { pausing.removeAll { $0 == id } }
+        resuming.append(id)
+    }
+
     /// The explanation is only made if there is room: a flood of refusals formats nothing.
     mutating func note(
         _ kind: Notice.Kind, _ session: borrowing Session, _ reason: ReasonCode,
