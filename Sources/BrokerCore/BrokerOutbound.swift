@@ -109,48 +109,43 @@ extension Broker {
 
     mutating func appendReady(_ subscription: Int) {
         let slot = Int(subscriptions[subscription].session)
+        let last = sessions[slot].readyTail
+        subscriptions[subscription].previousReady = last
         subscriptions[subscription].nextReady = PacketPool.none
-        if sessions[slot].readyHead == PacketPool.none {
+        if last == PacketPool.none {
             sessions[slot].readyHead = Int32(subscription)
         } else {
-            subscriptions[Int(sessions[slot].readyTail)].nextReady = Int32(subscription)
+            subscriptions[Int(last)].nextReady = Int32(subscription)
         }
         sessions[slot].readyTail = Int32(subscription)
+        subscriptions[subscription].isReady = true
     }
 
     /// The first in turn has sent a packet: it goes to the end of the line, or leaves it.
     private mutating func takeTurn(_ subscription: Int, of slot: Int) {
         precondition(sessions[slot].readyHead == Int32(subscription))
-        sessions[slot].readyHead = subscriptions[subscription].nextReady
-        if sessions[slot].readyHead == PacketPool.none {
-            sessions[slot].readyTail = PacketPool.none
-        }
-        subscriptions[subscription].nextReady = PacketPool.none
-        if subscriptions[subscription].queue.isEmpty {
-            subscriptions[subscription].isReady = false
-        } else {
-            appendReady(subscription)
-        }
+        removeReady(subscription)
+        if !subscriptions[subscription].queue.isEmpty { appendReady(subscription) }
     }
 
     /// Takes a subscription out of the line, wherever it stands.
     mutating func removeReady(_ subscription: Int) {
+        precondition(subscriptions[subscription].isReady)
         let slot = Int(subscriptions[subscription].session)
-        var previous = PacketPool.none
-        var turn = sessions[slot].readyHead
-        while turn != Int32(subscription) {
-            precondition(turn != PacketPool.none)
-            previous = turn
-            turn = subscriptions[Int(turn)].nextReady
-        }
+        let previous = subscriptions[subscription].previousReady
         let next = subscriptions[subscription].nextReady
         if previous == PacketPool.none {
             sessions[slot].readyHead = next
         } else {
             subscriptions[Int(previous)].nextReady = next
         }
-        if sessions[slot].readyTail == turn { sessions[slot].readyTail = previous }
+        if next == PacketPool.none {
+            sessions[slot].readyTail = previous
+        } else {
+            subscriptions[Int(next)].previousReady = previous
+        }
         subscriptions[subscription].isReady = false
+        subscriptions[subscription].previousReady = PacketPool.none
         subscriptions[subscription].nextReady = PacketPool.none
     }
 

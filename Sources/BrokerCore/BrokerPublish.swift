@@ -175,10 +175,7 @@ extension Broker {
         subscriptions[subscription].queue.append(packet, in: &pool)
         quotas.chargeQueue(
             sessions[session].account, bytes: pool[packet].buffer.capacityBytes)
-        if !subscriptions[subscription].isReady {
-            subscriptions[subscription].isReady = true
-            appendReady(subscription)
-        }
+        if !subscriptions[subscription].isReady { appendReady(subscription) }
         markDirty(session, into: &effects)
     }
 

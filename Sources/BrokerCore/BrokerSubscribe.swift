@@ -106,11 +106,12 @@ extension Broker {
         subscription.gidRanges = frame.gidRanges.map { IDRange(first: $0.first, last: $0.last) }
         subscription.isSelective = !frame.uidRanges.isEmpty || !frame.gidRanges.isEmpty
         subscription.filters = frame.filters
+        for filter in frame.filters {
+            subscription.entries.append(
+                trie.insert(filter.span, subscription: UInt32(index)))
+        }
         subscriptions[index] = subscription
         sessions[slot].subscriptions[frame.subscription] = Int32(index)
-        for filter in frame.filters {
-            trie.insert(filter.span, subscription: UInt32(index))
-        }
         routes.invalidate()
         return index
     }
@@ -118,9 +119,7 @@ extension Broker {
     /// Ends one subscription: filters, queue, charges, held publishers.
     mutating func discard(_ index: Int, into effects: inout Effects) {
         let slot = Int(subscriptions[index].session)
-        for filter in subscriptions[index].filters {
-            trie.remove(filter.span, subscription: UInt32(index))
-        }
+        for entry in subscriptions[index].entries { trie.remove(entry) }
         routes.invalidate()
         release(subscription: index, into: &effects)
         if subscriptions[index].isReady { removeReady(index) }

@@ -90,9 +90,12 @@ struct Subscription {
     var uidRanges: [IDRange] = []
     var gidRanges: [IDRange] = []
     var filters: [[UInt8]] = []
+    /// Their entries in the trie.
+    var entries: [Int32] = []
 
     var queue = PacketQueue()
     var isReady = false
+    var previousReady = PacketPool.none
     var nextReady = PacketPool.none
     /// Serial of the last route collected with this subscription in it.
     var routeStamp: UInt64 = 0

@@ -18,8 +18,11 @@ struct SubscriptionTrie {
         var entries = SubscriptionTrie.none
     }
 
+    /// A subscription's place in the chain of a node.
     private struct Entry {
         var subscription: UInt32
+        var node: Int32
+        var previous: Int32
         var next: Int32
     }
 
@@ -43,38 +46,46 @@ struct SubscriptionTrie {
     var nodeCount: Int { nodes.count - freeNodes.count }
 
     /// Adds a valid filter. Adding the same pair twice counts twice.
-    mutating func insert(_ filter: Span<UInt8>, subscription: UInt32) {
+    ///
+    /// - Returns: the entry, to be given to `remove`: finding it again among a hundred thousand
+    ///   subscriptions with the same filter would cost more than all else.
+    mutating func insert(_ filter: Span<UInt8>, subscription: UInt32) -> Int32 {
         var node = Self.root
         var offset = 0
         while offset <= filter.count {
             let end = Topic.levelEnd(in: filter, from: offset)
-            node = child(of: node, label: filter.extracting(offset..<end), creating: true)
+            node = child(of: node, label: filter.extracting(offset..<end))
             offset = end + 1
         }
         let entry = freeEntries.popLast() ?? Int32(entries.count)
-        let value = Entry(subscription: subscription, next: nodes[Int(node)].entries)
+        let next = nodes[Int(node)].entries
+        let value = Entry(
+            subscription: subscription, node: node, previous: Self.none, next: next)
         if Int(entry) == entries.count {
             entries.append(value)
         } else {
             entries[Int(entry)] = value
         }
+        if next != Self.none { entries[Int(next)].previous = entry }
         nodes[Int(node)].entries = entry
         filterCount += 1
+        return entry
     }
 
-    /// Removes a filter that was inserted for this subscription.
-    mutating func remove(_ filter: Span<UInt8>, subscription: UInt32) {
-        var node = Self.root
-        var offset = 0
-        while offset <= filter.count {
-            let end = Topic.levelEnd(in: filter, from: offset)
-            node = child(of: node, label: filter.extracting(offset..<end), creating: false)
-            precondition(node != Self.none, "filter was never inserted")
-            offset = end + 1
+    /// Removes what `insert` added.
+    mutating func remove(_ entry: Int32) {
+        let value = entries[Int(entry)]
+        precondition(value.node != Self.none, "the entry was removed before")
+        if value.previous == Self.none {
+            nodes[Int(value.node)].entries = value.next
+        } else {
+            entries[Int(value.previous)].next = value.next
         }
-        unlinkEntry(of: node, subscription: subscription)
+        if value.next != Self.none { entries[Int(value.next)].previous = value.previous }
+        entries[Int(entry)].node = Self.none
+        freeEntries.append(entry)
         filterCount -= 1
-        prune(from: node)
+        prune(from: value.node)
     }
 
     /// Appends the subscriptions whose filters match a valid topic name. One with several
@@ -115,9 +126,7 @@ struct SubscriptionTrie {
 
     // MARK: Nodes
 
-    private mutating func child(
-        of parent: Int32, label: Span<UInt8>, creating: Bool
-    ) -> Int32 {
+    private mutating func child(of parent: Int32, label: Span<UInt8>) -> Int32 {
         let found =
             if Self.isWildcard(label, Topic.singleLevelWildcard) {
                 nodes[Int(parent)].single
@@ -126,8 +135,7 @@ struct SubscriptionTrie {
             } else {
                 namedChild(of: parent, label: label)
             }
-        guard found == Self.none, creating else { return found }
-        return makeChild(of: parent, label: label)
+        return found == Self.none ? makeChild(of: parent, label: label) : found
     }
 
     private func namedChild(of parent: Int32, label: Span<UInt8>) -> Int32 {
@@ -160,23 +168,6 @@ struct SubscriptionTrie {
             nodes[Int(slot)] = node
         }
         return slot
-    }
-
-    private mutating func unlinkEntry(of node: Int32, subscription: UInt32) {
-        var previous = Self.none
-        var entry = nodes[Int(node)].entries
-        while entry != Self.none, entries[Int(entry)].subscription != subscription {
-            previous = entry
-            entry = entries[Int(entry)].next
-        }
-        precondition(entry != Self.none, "subscription was never inserted")
-        let next = entries[Int(entry)].next
-        if previous == Self.none {
-            nodes[Int(node)].entries = next
-        } else {
-            entries[Int(previous)].next = next
-        }
-        freeEntries.append(entry)
     }
 
     /// Removes nodes that hold nothing any more, upwards.
