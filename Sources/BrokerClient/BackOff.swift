@@ -27,7 +27,8 @@ struct BackOff {
             step = step > ceiling / 2 ? ceiling : step * 2
         }
         failures += 1
-        return UInt64.random(in: (step - step / 2)...step, using: &generator)
+        let random = generator.next().multipliedFullWidth(by: step / 2 + 1).high
+        return step - step / 2 + random
     }
 }
 

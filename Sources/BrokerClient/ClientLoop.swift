@@ -50,13 +50,15 @@ struct ClientLoop: ~Copyable {
             let cause: BrokerClientError
             do throws(BrokerClientError) {
                 try connect()
-                backOff.reset()
-                isFirst = false
                 cause = serve()
             } catch {
                 cause = error
             }
             let wasOnline = core.outbox.withLock { $0.isOnline }
+            if wasOnline {
+                backOff.reset()
+                isFirst = false
+            }
             hangUp(cause)
             if core.outbox.withLock({ $0.isClosing }) { return .closed }
             guard !isFirst, !cause.isFinal, let delay = backOff.next() else { return cause }
@@ -310,6 +312,7 @@ extension ClientLoop {
         }
         if let welcome = try inbound.packetReceived(receiver.bytes(at: index)) {
             try welcomed(welcome)
+            inbound.sessionBegan()
         }
     }
 }

@@ -22,10 +22,11 @@ extension BrokerClient {
         public var receiveBytesMax: Int
         /// For one attempt: from `connect` to the broker's WELCOME.
         public var connectTimeout: Duration
-        /// Called on the client's own thread when the connection changes. It must not block.
+        /// Called on the client's own thread when the connection changes. It must not block,
+        /// nor hold on to the client, which would then never be released.
         public var onStateChange: (@Sendable (ConnectionState) -> Void)?
         /// Called on the client's own thread for each refusal of a publish that nobody awaits.
-        /// It must not block. `BrokerClient.refusals` has the same, for a task.
+        /// The same holds. `BrokerClient.refusals` has them, too, for a task.
         public var onRefusal: (@Sendable (Refusal) -> Void)?
 
         public init(socketPath: String, clientName: String = "") {

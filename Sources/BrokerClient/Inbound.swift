@@ -9,6 +9,9 @@ final class Inbound {
     private let core: ClientCore
     private var decoder = PacketDecoder()
     private var router: DeliveryRouter
+    /// PINGs before WELCOME: the protocol has no room for answers yet.
+    private var earlyPings: [UInt64] = []
+    private static let earlyPingsMax = 16
 
     init(_ core: ClientCore) {
         self.core = core
@@ -30,6 +33,12 @@ final class Inbound {
         return welcome
     }
 
+    /// To be called when WELCOME has been dealt with.
+    func sessionBegan() {
+        for nonce in earlyPings { core.outbox.withLock { $0.appendPong(nonce: nonce) } }
+        earlyPings = []
+    }
+
     private func handle(_ event: SessionEvent) throws(BrokerClientError) {
         switch event {
         case .welcome:
@@ -40,7 +49,7 @@ final class Inbound {
             }
             core.perform(action)
         case .pingReceived(let nonce):
-            core.outbox.withLock { $0.appendPong(nonce: nonce) }
+            pingReceived(nonce)
         case .pongReceived(let nonce):
             let waiter = core.ledger.withLock { $0.pongReceived(nonce: nonce) }
             waiter?.resolve(.success(Clock.monotonicNanoseconds()))
@@ -51,6 +60,17 @@ final class Inbound {
                 try ledger.statusReceived(token: token, fragment: fragment, hasMore: hasMore)
             }
             core.perform(action)
+        }
+    }
+
+    /// Answered with the next drain, which follows every turn of reading.
+    private func pingReceived(_ nonce: UInt64) {
+        core.outbox.withLock { outbox in
+            if outbox.isOnline {
+                outbox.appendPong(nonce: nonce)
+            } else if earlyPings.count < Self.earlyPingsMax {
+                earlyPings.append(nonce)
+            }
         }
     }
 }
