@@ -23,6 +23,8 @@ let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistog
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let serviceLifecycle = Target.Dependency.product(
     name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals = Target.Dependency.product(
+    name: "UnixSignals", package: "swift-service-lifecycle")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 
 let package = Package(
@@ -59,7 +61,7 @@ let package = Package(
             name: "BrokerCommands",
             dependencies: [
                 "BrokerClient", "BrokerCore", "BrokerServer", "BrokerWire", "LinuxIO",
-                argumentParser, histogram, logging, serviceLifecycle, systemPackage,
+                argumentParser, histogram, logging, serviceLifecycle, systemPackage, unixSignals,
             ], swiftSettings: strict),
         .executableTarget(
             name: "broker", dependencies: ["BrokerCommands", argumentParser],
@@ -87,8 +89,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "BrokerCommandsTests",
-            dependencies: ["BrokerCommands", "BrokerWire", "TestSupport", argumentParser],
-            swiftSettings: strict),
+            dependencies: [
+                "BrokerCommands", "BrokerClient", "BrokerWire", "LinuxIO", "TestSupport",
+                argumentParser,
+            ], exclude: ["Snapshots"], swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "BrokerWire", "LinuxIO"],
             swiftSettings: strict),

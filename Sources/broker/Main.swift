@@ -1,4 +1,8 @@
+import BrokerCommands
+
 @main
 struct Main {
-    static func main() {}
+    static func main() async {
+        await BrokerCommand.runAndExit()
+    }
 }

@@ -1,0 +1,57 @@
+package import ArgumentParser
+import Glibc
+import LinuxIO
+
+/// `broker`: the root of the commands.
+package struct BrokerCommand: AsyncParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "broker",
+        abstract: "Publish and subscribe between local processes, with attested senders",
+        discussion: """
+            Every message carries what the kernel recorded of its sender: pid, uid and gid of \
+            the process that sent it, beside those of the process that opened the connection.
+
+            Data goes to standard output, everything else to standard error.
+
+            \(ExitStatus.documentation)
+            """,
+        version: BrokerVersion.current,
+        subcommands: [Serve.self, Publish.self, Subscribe.self, Status.self, Doctor.self])
+
+    package init() {}
+
+    /// Runs the command that the process was started with, and ends the process.
+    package static func runAndExit() async -> Never {
+        ByteStream.fillStandardStreams()
+        do {
+            let command = try parseAsRoot()
+            let name = type(of: command).configuration.commandName ?? ""
+            do {
+                try await run(command)
+            } catch is OutputClosed {
+                exit(.success)
+            } catch let failure as CommandFailure {
+                if !failure.message.isEmpty {
+                    Diagnostics(command: name).note(failure.message)
+                }
+                exit(failure.status)
+            }
+        } catch {
+            exit(withError: error)
+        }
+        exit(.success)
+    }
+
+    private static func run(_ command: sending any ParsableCommand) async throws {
+        if var command = command as? any AsyncParsableCommand {
+            try await command.run()
+        } else {
+            var command = command
+            try command.run()
+        }
+    }
+
+    static func exit(_ status: ExitStatus) -> Never {
+        Glibc.exit(status.rawValue)
+    }
+}

@@ -1,0 +1,47 @@
+import LinuxIO
+import SystemPackage
+
+/// What a command prints on standard output.
+struct Output {
+    private let stream = ByteStream.standardOutput
+
+    var isTerminal: Bool { stream.isTerminal }
+
+    /// - Throws: `OutputClosed` when nobody reads any more (`broker sub … | head`).
+    func write(_ bytes: Span<UInt8>) throws {
+        do throws(KernelError) {
+            try stream.write(bytes)
+        } catch {
+            if error.errno == .brokenPipe { throw OutputClosed() }
+            throw CommandFailure(.failure, "cannot write to standard output: \(error)")
+        }
+    }
+
+    func write(_ text: String) throws {
+        try write(Array(text.utf8).span)
+    }
+}
+
+/// Nobody reads our output any more: the end, and no failure.
+struct OutputClosed: Error {}
+
+/// Notes to a person on standard error. What cannot be written there is lost.
+struct Diagnostics: Sendable {
+    let command: String
+    private let stream = ByteStream.standardError
+
+    init(command: String) {
+        self.command = command
+    }
+
+    var isTerminal: Bool { stream.isTerminal }
+
+    func note(_ text: String) {
+        writeRaw("broker \(command): \(Printable.escaped(text))\n")
+    }
+
+    /// As it is: progress lines move the cursor.
+    func writeRaw(_ text: String) {
+        try? stream.write(Array(text.utf8).span)
+    }
+}

@@ -1,0 +1,7 @@
+import ArgumentParser
+
+/// How results are printed. Every rendering switches over this without a default.
+enum OutputFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
+    case text
+    case json
+}

@@ -1,0 +1,175 @@
+import ArgumentParser
+import BrokerServer
+import FoundationEssentials
+import LinuxIO
+import Logging
+import ServiceLifecycle
+import UnixSignals
+
+/// `broker serve`
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve",
+        abstract: "Run the broker",
+        discussion: """
+            Runs in the foreground until SIGTERM or SIGINT, then tells the clients, sends what \
+            is queued for at most two seconds and ends with status 0. One line on standard \
+            error says when it listens.
+
+            Until access rules are configured, only root and the user that runs the broker may \
+            publish and subscribe; others may connect, and are told so.
+            """)
+
+    @OptionGroup var socket: SocketPathOption
+
+    @Option(
+        help: ArgumentHelp(
+            "Permission bits of the socket: who may connect, not what they may do.",
+            valueName: "mode"))
+    var socketMode = FileModeArgument(mode: 0o666)
+
+    @Option(
+        help: ArgumentHelp(
+            "Group of the socket, for use with a mode like 0660.", valueName: "group"))
+    var socketGroup: GroupArgument?
+
+    @Flag(help: "Let everybody who can connect publish and subscribe to everything.")
+    var noAcl = false
+
+    @Option(help: "How much to log on standard error.")
+    var logLevel: LogLevelArgument = .notice
+
+    init() {}
+
+    func run() async throws {
+        let diagnostics = Diagnostics(command: "serve")
+        if socket.path == SystemBroker.socketPath { try SystemBroker.makeDirectory() }
+        let logger = makeLogger()
+        let server: Server
+        do throws(ServerError) {
+            server = try Server(configuration: makeConfiguration(), logger: logger)
+        } catch {
+            throw CommandFailure(.failure, error.description)
+        }
+        for line in greeting { diagnostics.note(line) }
+        var configuration = ServiceGroupConfiguration(
+            services: [server], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        // The server drains for two seconds by itself; this is for a thread that hangs.
+        configuration.maximumGracefulShutdownDuration = .seconds(5)
+        configuration.maximumCancellationDuration = .seconds(5)
+        do {
+            try await ServiceGroup(configuration: configuration).run()
+        } catch let error as ServerError {
+            throw CommandFailure(.failure, error.description)
+        }
+    }
+
+    private func makeConfiguration() -> ServerConfiguration {
+        var configuration = ServerConfiguration(
+            socketPath: socket.path, name: HostName.current, version: BrokerVersion.current)
+        configuration.socketMode = socketMode.mode
+        configuration.socketGroupID = socketGroup?.gid
+        configuration.isOpen = noAcl
+        return configuration
+    }
+
+    private func makeLogger() -> Logger {
+        var logger = Logger(label: "broker") { label in
+            StreamLogHandler.standardError(label: label)
+        }
+        logger.logLevel = logLevel.level
+        return logger
+    }
+
+    private var greeting: [String] {
+        ServeGreeting(
+            path: socket.path, mode: socketMode.mode, isOpen: noAcl,
+            uid: CurrentProcess.effectiveUserID, features: KernelFeatures.probe()
+        ).lines
+    }
+}
+
+/// What `broker serve` says when it listens.
+struct ServeGreeting {
+    let path: String
+    let mode: UInt32
+    let isOpen: Bool
+    let uid: UInt32
+    let features: KernelFeatures
+
+    /// The first line says that the socket is open. Others are warnings.
+    var lines: [String] {
+        var lines = ["listening on \(path); \(permitted)"]
+        if isOpen {
+            lines.append(
+                "warning: --no-acl: everybody who can connect (mode 0\(String(mode, radix: 8))) "
+                    + "may publish and subscribe to everything")
+        }
+        if !features.uidMapIsIdentity {
+            lines.append(
+                "warning: this is a user namespace with ids of its own: uid 0 is not root of "
+                    + "the machine, and users that are not mapped look alike (65534); see "
+                    + "`broker doctor`")
+        }
+        if !features.passCred {
+            lines.append(
+                "warning: this kernel does not record who sends packets: all will be refused; "
+                    + "see `broker doctor`")
+        }
+        return lines
+    }
+
+    private var permitted: String {
+        if isOpen { return "everybody may publish and subscribe" }
+        let owners = uid == 0 ? "root" : "root and uid \(uid)"
+        return "only \(owners) may publish and subscribe until rules are configured"
+    }
+}
+
+/// `--log-level`
+enum LogLevelArgument: String, ExpressibleByArgument, CaseIterable, Sendable {
+    case trace, debug, info, notice, warning, error, critical
+
+    var level: Logger.Level {
+        switch self {
+        case .trace: .trace
+        case .debug: .debug
+        case .info: .info
+        case .notice: .notice
+        case .warning: .warning
+        case .error: .error
+        case .critical: .critical
+        }
+    }
+}
+
+/// The name that messages from this broker have as their origin.
+enum HostName {
+    static var current: String {
+        let bytes = (try? readSmallFile("/proc/sys/kernel/hostname", maxBytes: 128)) ?? []
+        let name = String(decoding: bytes.prefix { $0 > 0x20 && $0 < 0x7F }, as: UTF8.self)
+        return name.isEmpty ? "localhost" : name
+    }
+}
+
+extension SystemBroker {
+    /// /run is empty after a boot. Only root can make the directory, and only root can write
+    /// to it afterwards: nobody else can put a socket of theirs in place.
+    static func makeDirectory() throws(CommandFailure) {
+        guard let slash = socketPath.lastIndex(of: "/") else { return }
+        let directory = String(socketPath[..<slash])
+        let files = FileManager.default
+        guard !files.fileExists(atPath: directory) else { return }
+        let attributes: [FileAttributeKey: Any] = [.posixPermissions: 0o755]
+        do {
+            try files.createDirectory(
+                atPath: directory, withIntermediateDirectories: true, attributes: attributes)
+            // Once more: the umask takes bits away from a new directory.
+            try files.setAttributes(attributes, ofItemAtPath: directory)
+        } catch {
+            throw CommandFailure(
+                .failure,
+                "cannot create \(directory): run as root, or choose a path with --socket")
+        }
+    }
+}

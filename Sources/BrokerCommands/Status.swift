@@ -1,0 +1,52 @@
+import ArgumentParser
+import BrokerClient
+
+/// `broker status`
+struct Status: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Show the sessions, queues and counters of a broker",
+        discussion: """
+            JSON is the broker's own document (Protocol/README.md, section 9); fields may be \
+            added to it.
+            """)
+
+    @OptionGroup var connection: ConnectOptions
+
+    @Option(help: "How to print the status.")
+    var format: OutputFormat = .text
+
+    init() {}
+
+    func run() async throws {
+        let document: JSONValue
+        do {
+            let client = try await BrokerClient.connect(
+                connection.configuration(clientName: "broker status"))
+            let bytes = try await client.status()
+            await client.close()
+            document = try Self.parse(bytes)
+        } catch let error as BrokerClientError {
+            throw connection.failure(error)
+        }
+        try Output().write(Self.render(document, format))
+    }
+
+    private static func parse(_ bytes: [UInt8]) throws -> JSONValue {
+        do {
+            return try JSONValue(parsing: bytes)
+        } catch {
+            throw CommandFailure(.failure, "the broker's status is not JSON: \(error)")
+        }
+    }
+
+    static func render(_ document: JSONValue, _ format: OutputFormat) throws -> String {
+        switch format {
+        case .text:
+            var text = StatusText(document)
+            return text.render()
+        case .json:
+            return try prettyJSON(document)
+        }
+    }
+}

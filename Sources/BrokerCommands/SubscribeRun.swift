@@ -1,0 +1,142 @@
+import BrokerClient
+import UnixSignals
+
+/// Prints messages until there were enough, time is up, a signal comes or the session ends.
+struct SubscribeRun {
+    private enum End {
+        case enough
+        case interrupted
+        case timeUp
+        /// The subscription finished, because its task was cancelled.
+        case finished
+    }
+
+    /// Output is written in pieces of about this size when messages come faster.
+    private static let outputBytesTarget = 65_536
+    /// How long a reader of our output may hold up an end by a signal.
+    private static let farewell = Duration.seconds(1)
+
+    private let command: Subscribe
+    private let diagnostics = Diagnostics(command: "sub")
+
+    init(_ command: Subscribe) {
+        self.command = command
+    }
+
+    func run() async throws {
+        // Before anything is printed: whoever sees output may send the signal.
+        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
+        do {
+            let client = try await BrokerClient.connect(
+                command.connection.configuration(clientName: "broker sub"))
+            if command.verbose {
+                diagnostics.note(client.session.sentence(path: command.connection.path))
+            }
+            let subscription = try await client.subscribe(
+                to: command.filters, options: options)
+            if command.verbose {
+                diagnostics.note("subscribed to \(command.filters.joined(separator: " "))")
+            }
+            let end = try await end(of: subscription, client.session, signals)
+            await client.close()
+            try judge(end)
+        } catch let error as BrokerClientError {
+            throw command.connection.failure(error)
+        }
+    }
+
+    private var options: SubscriptionOptions {
+        SubscriptionOptions(
+            overflow: command.overflow.policy, senderUIDs: command.fromUIDs.map(\.range),
+            senderGIDs: command.fromGIDs.map(\.range), queueBytesMax: command.queueBytes)
+    }
+
+    private func judge(_ end: End) throws {
+        switch end {
+        case .enough, .interrupted, .finished: return
+        case .timeUp:
+            guard let count = command.count else { return }
+            throw CommandFailure(.failure, "fewer than \(count) messages came in the time of -W")
+        }
+    }
+
+    /// Whatever ends first ends the others.
+    private func end(
+        of subscription: Subscription, _ session: BrokerSession, _ signals: UnixSignalsSequence
+    ) async throws -> End {
+        try await withThrowingTaskGroup(of: End.self) { group in
+            group.addTask { try await printMessages(of: subscription, session) }
+            group.addTask {
+                for await _ in signals {
+                    endSoon()
+                    return .interrupted
+                }
+                return .finished
+            }
+            if let wait = command.wait {
+                group.addTask {
+                    try? await Task.sleep(for: wait.duration)
+                    return .timeUp
+                }
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? .finished
+        }
+    }
+
+    /// A reader that has stopped reading keeps the printing task in its write: it cannot be
+    /// cancelled, so the process ends without it.
+    private func endSoon() {
+        Task.detached {
+            try? await Task.sleep(for: Self.farewell)
+            BrokerCommand.exit(.success)
+        }
+    }
+
+    private func printMessages(
+        of subscription: Subscription, _ session: BrokerSession
+    ) async throws -> End {
+        let output = Output()
+        var renderer = MessageRenderer(
+            style: MessageRenderer.Style(command.format, template: command.template),
+            brokerName: session.brokerName, toTerminal: output.isTerminal)
+        var left = command.count ?? .max
+        for try await batch in subscription.batches {
+            var lost = batch.lost
+            try batch.forEach { message throws in
+                guard left > 0 else { return }
+                if message.lostBefore > 0 {
+                    lost -= min(lost, message.lostBefore)
+                    note(renderer.appendLoss(count: message.lostBefore))
+                }
+                renderer.append(MessageFields(message))
+                left -= 1
+                if renderer.buffer.count >= Self.outputBytesTarget {
+                    try flush(&renderer, output)
+                }
+            }
+            if lost > 0 && left > 0 { note(renderer.appendLoss(count: lost)) }
+            try flush(&renderer, output)
+            if left == 0 { return .enough }
+        }
+        return .finished
+    }
+
+    private func flush(_ renderer: inout MessageRenderer, _ output: Output) throws {
+        try output.write(renderer.buffer.span)
+        renderer.removeAll()
+    }
+
+    private func note(_ text: String?) {
+        if let text { diagnostics.note(text) }
+    }
+}
+
+extension MessageFields {
+    @_lifetime(copy view)
+    init(_ view: borrowing MessageView) {
+        self.init(
+            topic: view.topic, payload: view.payload, sequence: view.sequence,
+            sender: view.sender, origin: view.origin)
+    }
+}

@@ -1,0 +1,91 @@
+import CLinux
+import Glibc
+import SystemPackage
+
+/// A descriptor of bytes that somebody else opened and closes: the standard streams.
+public struct ByteStream: Sendable {
+    public static let standardInput = ByteStream(number: STDIN_FILENO)
+    public static let standardOutput = ByteStream(number: STDOUT_FILENO)
+    public static let standardError = ByteStream(number: STDERR_FILENO)
+
+    private let number: Int32
+
+    private init(number: Int32) {
+        self.number = number
+    }
+
+    public var isTerminal: Bool { LinuxIO.isTerminal(number) }
+
+    /// Waits for bytes and appends them, at most `bytesMax`, also on a stream that whoever
+    /// opened it has made non-blocking.
+    ///
+    /// The corresponding C function is `read`.
+    ///
+    /// - Returns: how many there were; 0 at the end.
+    public func read(
+        appendingTo bytes: inout [UInt8], bytesMax: Int
+    ) throws(KernelError) -> Int {
+        precondition(bytesMax > 0, "1 byte or more")
+        let number = number
+        let start = bytes.count
+        bytes.append(contentsOf: repeatElement(0, count: bytesMax))
+        while true {
+            let outcome = kernelCall("read") {
+                unsafe bytes.withUnsafeMutableBytes { all in
+                    let room = unsafe UnsafeMutableRawBufferPointer(rebasing: all[start...])
+                    return unsafe Glibc.read(number, room.baseAddress, room.count)
+                }
+            }
+            switch outcome {
+            case .success(let count):
+                bytes.removeLast(bytesMax - count)
+                return count
+            case .failure(let error):
+                guard error.errno == .wouldBlock else {
+                    bytes.removeLast(bytesMax)
+                    throw error
+                }
+                waitUntilReady(POLLIN)
+            }
+        }
+    }
+
+    /// Writes everything. Whoever opened the stream may have made it non-blocking: then this
+    /// waits for room.
+    ///
+    /// The corresponding C function is `write`.
+    public func write(_ bytes: Span<UInt8>) throws(KernelError) {
+        let number = number
+        var written = 0
+        while written < bytes.count {
+            let outcome = kernelCall("write") {
+                unsafe bytes.extracting(written...).withUnsafeBytes { rest in
+                    unsafe Glibc.write(number, rest.baseAddress, rest.count)
+                }
+            }
+            switch outcome {
+            case .success(let count): written += count
+            case .failure(let error):
+                guard error.errno == .wouldBlock else { throw error }
+                waitUntilReady(POLLOUT)
+            }
+        }
+    }
+
+    /// The corresponding C function is `poll`. Its errors show again at the next call.
+    private func waitUntilReady(_ events: Int32) {
+        var request = pollfd(fd: number, events: Int16(events), revents: 0)
+        _ = kernelCall("poll") { unsafe poll(&request, 1, -1) }
+    }
+
+    /// Opens /dev/null for each standard stream that this process was started without.
+    /// Otherwise the next socket gets the number, and what is printed goes to the broker.
+    ///
+    /// The corresponding C functions are `fcntl` with `F_GETFD`, and `open`.
+    public static func fillStandardStreams() {
+        for number in STDIN_FILENO...STDERR_FILENO where fcntl(number, F_GETFD) == -1 {
+            // The lowest free number is this one, as those below are open by now.
+            _ = unsafe clinux_openat(AT_FDCWD, "/dev/null", O_RDWR, 0)
+        }
+    }
+}

@@ -1,0 +1,66 @@
+import ArgumentParser
+import Testing
+
+@testable import BrokerCommands
+
+@Suite("The command line")
+struct CommandLineTests {
+    @Test(
+        "refuses with status 64 what is wrong or contradicts itself",
+        arguments: [
+            "pub", "pub t", "pub t a -m b", "pub t -l -s", "pub t -n -f x", "pub t a --repeat 0",
+            "pub t -l --repeat 2", "pub t a --interval 1", "pub t a --interval x --repeat 2",
+            "pub t a --format json", "pub a/+ x", "pub a/# x", "pub t a b", "sub", "sub a/#/b",
+            "sub a+", "sub $share/x/y", "sub t -C 0", "sub t -C x", "sub t -W x",
+            "sub t -F %z", "sub t -F %t --format json", "sub t --format xml",
+            "sub t --from-uid 2-1", "sub t --from-uid 4294967295", "sub t --overflow wait",
+            "sub t --queue-bytes -1", "status x", "status --format yaml", "doctor --socket=",
+            "serve --socket-mode 999", "serve --socket-mode 1777", "serve --log-level loud",
+            "serve --socket-group /", "publish t x", "--no-such-option",
+        ])
+    func usage(line: String) {
+        let arguments = line.split(separator: " ").map(String.init)
+        do {
+            _ = try BrokerCommand.parseAsRoot(arguments)
+            Issue.record("accepted: \(line)")
+        } catch {
+            #expect(BrokerCommand.exitCode(for: error).rawValue == 64, "\(line)")
+        }
+    }
+
+    @Test(
+        "accepts what the help says",
+        arguments: [
+            "pub t x", "pub t -m -5", "pub t -f -", "pub t -s --ack --format json", "pub t -n",
+            "pub t -l --interval 100ms", "pub t x --repeat 3 --interval 0.5 -v",
+            "sub a/+ # $SYS/#", "sub t -C 1 -W 2s", "sub t -C1 -W2", "sub t -F %t\\t%p",
+            "sub t --from-uid 0 --from-uid 1000-1999 --from-uid root --from-gid 5",
+            "sub t --overflow drop-oldest --queue-bytes 65536", "status --format json",
+            "serve --socket /x --socket-mode 0660 --socket-group root --no-acl --log-level debug",
+            "doctor --format json", "pub --socket /x --broker-user root t x",
+        ])
+    func accepted(line: String) throws {
+        _ = try BrokerCommand.parseAsRoot(line.split(separator: " ").map(String.init))
+    }
+
+    @Test("says what is wrong with a topic, and where")
+    func topicMessage() {
+        do {
+            _ = try BrokerCommand.parseAsRoot(["pub", "a/#", "x"])
+            Issue.record("accepted")
+        } catch {
+            let message = BrokerCommand.message(for: error)
+            #expect(message.contains("the topic 'a/#' is invalid: byte 2 is a wildcard"))
+        }
+    }
+
+    @Test("keeps the text of an argument from moving the cursor")
+    func controlCharacters() {
+        do {
+            _ = try BrokerCommand.parseAsRoot(["pub", "a\u{1B}[2J", "x"])
+            Issue.record("accepted")
+        } catch {
+            #expect(!BrokerCommand.message(for: error).contains("\u{1B}"))
+        }
+    }
+}

@@ -1,0 +1,54 @@
+import Foundation
+import Testing
+
+@testable import BrokerCommands
+
+@Suite("The status")
+struct StatusTests {
+    private static let document = #"""
+        {"name":"here","version":"0.1.0","instance":"1f","uptimeSeconds":93784,
+        "counters":{"messagesAccepted":12,"bytesReceived":18446744073709551615},
+        "sessions":[{"session":3,"name":"broker\u001b[2J","state":"active","heldBack":false,
+        "opener":{"pid":42,"uid":1000,"gid":1000},"connectedSeconds":61,
+        "messagesPublished":5,"messagesDelivered":7,"publishesRefused":0,
+        "subscriptions":[{"subscription":1,"filters":["a/#","b"],"overflow":"drop-oldest",
+        "fromUIDs":["0","1000-1999"],"fromGIDs":[],"queuedBytes":10,"queueBytesMax":1024,
+        "messagesDelivered":7,"messagesLost":2}]}],
+        "users":[{"uid":65534,"connections":1,"subscriptions":1,"queuedBytes":10}]}
+        """#
+
+    @Test("as text has tables")
+    func text() throws {
+        let document = try BrokerCommands.JSONValue(parsing: Array(Self.document.utf8))
+        var text = StatusText(document, names: MessageFixture.names)
+        try Snapshot.check(text.render(), "status")
+    }
+
+    @Test("as JSON is the broker's document, sorted")
+    func json() throws {
+        let document = try BrokerCommands.JSONValue(parsing: Array(Self.document.utf8))
+        let text = try Status.render(document, .json)
+        let before = try JSONSerialization.jsonObject(with: Data(Self.document.utf8))
+        let after = try JSONSerialization.jsonObject(with: Data(text.utf8))
+        #expect(before as? NSDictionary == after as? NSDictionary)
+        #expect(text.hasPrefix("{\n  \"counters\" : {\n    \"bytesReceived\" : 1844674407370955"))
+        #expect(text.hasSuffix("}\n"))
+    }
+
+    @Test("of a broker that says less than we know is shown all the same")
+    func sparse() throws {
+        let document = try BrokerCommands.JSONValue(parsing: Array(#"{"sessions":[{}]}"#.utf8))
+        var text = StatusText(document, names: MessageFixture.names)
+        #expect(text.render().hasPrefix("broker ?, up ?\n"))
+    }
+
+    @Test(
+        "shows times in two units",
+        arguments: [
+            (0, "0s"), (59, "59s"), (60, "1m"), (61, "1m 1s"), (3600, "1h"), (86_400, "1d"),
+            (90_061, "1d 1h"),
+        ])
+    func span(seconds: UInt64, text: String) {
+        #expect(StatusText.span(seconds: seconds) == text)
+    }
+}
