@@ -45,7 +45,7 @@ struct PacketDecoder {
         events.removeAll(keepingCapacity: true)
         deliveries = Deliveries()
         senderSeen = false
-        var violation: String?
+        var violation: BrokerClientError?
         do throws(WireError) {
             var cursor = try FrameCursor(packet: packet)
             while violation == nil, !isEnded, let header = try cursor.next(in: packet) {
@@ -54,14 +54,14 @@ struct PacketDecoder {
         } catch {
             throw .malformed(error)
         }
-        if let violation { throw .protocolViolation(violation) }
+        if let violation { throw violation }
     }
 
     /// - Returns: what is wrong with a well-formed frame, if something is.
     @inline(__always)
     private mutating func read(
         _ header: FrameHeader, in packet: Span<UInt8>
-    ) throws(WireError) -> String? {
+    ) throws(WireError) -> BrokerClientError? {
         guard isGreeted else { return try readGreeting(header, in: packet) }
         switch header.type {
         case .deliver:
@@ -72,6 +72,7 @@ struct PacketDecoder {
             senderSeen = true
         case .lost:
             let frame = LostFrame(header, in: packet)
+            if frame.count == 0 { return .protocolViolation("LOST of nothing", .malformedPacket) }
             deliveries.add(frame.subscription)
             deliveries.lost.addSaturating(frame.count)
         case .hello, .welcome, .publish, .reply, .subscribe, .unsubscribe, .ping, .pong,
@@ -83,7 +84,7 @@ struct PacketDecoder {
 
     private mutating func readEvent(
         _ header: FrameHeader, in packet: Span<UInt8>
-    ) throws(WireError) -> String? {
+    ) throws(WireError) -> BrokerClientError? {
         switch header.type {
         case .reply:
             events.append(.reply(try ReplyFrame(header, in: packet)))
@@ -100,7 +101,7 @@ struct PacketDecoder {
             events.append(.status(token: frame.token, fragment: fragment, hasMore: frame.hasMore))
         case .hello, .welcome, .publish, .subscribe, .unsubscribe, .statusRequest, .sender,
             .deliver, .lost:
-            return "\(header.type) in the middle of a session"
+            return .protocolViolation("\(header.type) in the middle of a session")
         }
         return nil
     }
@@ -108,7 +109,7 @@ struct PacketDecoder {
     /// Before WELCOME the broker may only greet, ping or refuse.
     private mutating func readGreeting(
         _ header: FrameHeader, in packet: Span<UInt8>
-    ) throws(WireError) -> String? {
+    ) throws(WireError) -> BrokerClientError? {
         switch header.type {
         case .welcome:
             isGreeted = true
@@ -118,7 +119,7 @@ struct PacketDecoder {
             return try readEvent(header, in: packet)
         case .hello, .publish, .reply, .subscribe, .unsubscribe, .sender, .deliver, .lost, .pong,
             .statusRequest, .status:
-            return "\(header.type) before WELCOME"
+            return .protocolViolation("\(header.type) before WELCOME")
         }
     }
 }

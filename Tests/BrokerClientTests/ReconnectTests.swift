@@ -1,7 +1,8 @@
-@testable import BrokerClient
 import BrokerWire
 import Synchronization
 import Testing
+
+@testable import BrokerClient
 
 @Suite struct ReconnectTests {
     /// Collects what the client says of its connection.

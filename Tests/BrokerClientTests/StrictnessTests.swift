@@ -1,42 +1,10 @@
-@testable import BrokerClient
 import BrokerWire
-import Foundation
+import TestSupport
 import Testing
 
+@testable import BrokerClient
+
 @Suite struct StrictnessTests {
-    struct Vector: Decodable, Sendable, CustomStringConvertible {
-        let name: String
-        let way: String
-        let hex: String
-        let reason: String?
-
-        var description: String { name }
-
-        var bytes: [UInt8] {
-            var rest = Substring(hex)
-            var bytes: [UInt8] = []
-            while let byte = UInt8(rest.prefix(2), radix: 16) {
-                bytes.append(byte)
-                rest = rest.dropFirst(2)
-            }
-            return bytes
-        }
-    }
-
-    private struct File: Decodable {
-        let packets: [Vector]
-    }
-
-    /// The packets that a broker may (not) send.
-    private static func vectors(_ name: String) -> [Vector] {
-        let directory = URL(filePath: #filePath).deletingLastPathComponent()
-        let path = directory.appending(path: "../../Protocol/vectors/\(name).json")
-        guard let data = try? Data(contentsOf: path),
-            let file = try? JSONDecoder().decode(File.self, from: data)
-        else { return [] }
-        return file.packets.filter { $0.way == "toClient" }
-    }
-
     /// A decoder that has seen WELCOME.
     private static func decoder() throws -> PacketDecoder {
         var decoder = PacketDecoder()
@@ -47,40 +15,42 @@ import Testing
         return decoder
     }
 
-    /// The protocol has decided otherwise since these were written: such text is shown with
-    /// U+FFFD, and such flags are not looked at (sections 3 and 6).
-    private static func isOutdated(_ vector: Vector) -> Bool {
-        vector.name.hasSuffix("not UTF-8") || vector.name.contains("flag of the record")
-    }
-
-    @Test(arguments: vectors("packets-invalid").filter { !isOutdated($0) })
-    func `a packet with a fault is rejected as a whole`(_ vector: Vector) throws {
-        let bytes = vector.bytes
-        var decoder = vector.name.hasPrefix("WELCOME") ? PacketDecoder() : try Self.decoder()
-        let error = #expect(throws: BrokerClientError.self) { try decoder.decode(bytes.span) }
-        #expect(error?.code == .malformedPacket)
-        #expect(error?.farewell?.description == vector.reason)
-    }
-
-    @Test(arguments: vectors("packets-valid"))
-    func `a packet without a fault is read`(_ vector: Vector) throws {
-        let bytes = vector.bytes
-        var decoder = vector.name.hasPrefix("WELCOME") ? PacketDecoder() : try Self.decoder()
-        try decoder.decode(bytes.span)
-        if decoder.deliveries.frames > 0, !decoder.deliveries.isMixed {
-            let batch = BatchBuilder.whole(
-                bytes.span, decoder.deliveries, followsReconnect: false)
-            #expect(batch.messages().count == batch.count)
+    @Test func `a packet with a fault is rejected as a whole`() throws {
+        for vector in try VectorFile.invalidPackets() where vector.way == .toClient {
+            let isGreeting = vector.name.hasPrefix("WELCOME")
+            var decoder = isGreeting ? PacketDecoder() : try Self.decoder()
+            let bytes = vector.bytes
+            let error = #expect(throws: BrokerClientError.self, "\(vector)") {
+                try decoder.decode(bytes.span)
+            }
+            #expect(error?.code == .malformedPacket, "\(vector)")
+            #expect(error?.farewell?.description == vector.reason, "\(vector)")
         }
     }
 
-    @Test(arguments: vectors("packets-valid").prefix(40))
-    func `a packet cut short anywhere is rejected`(_ vector: Vector) throws {
-        let bytes = vector.bytes
-        for length in 1..<bytes.count {
-            var decoder = try Self.decoder()
-            let cut = Array(bytes.prefix(length))
-            #expect(throws: BrokerClientError.self) { try decoder.decode(cut.span) }
+    @Test func `a packet without a fault is read`() throws {
+        for vector in try VectorFile.validPackets() where vector.way == .toClient {
+            let isGreeting = vector.name.hasPrefix("WELCOME")
+            var decoder = isGreeting ? PacketDecoder() : try Self.decoder()
+            let bytes = vector.bytes
+            #expect(throws: Never.self, "\(vector)") { try decoder.decode(bytes.span) }
+            let deliveries = decoder.deliveries
+            if deliveries.frames == 0 || deliveries.isMixed { continue }
+            let batch = BatchBuilder.whole(bytes.span, deliveries, followsReconnect: false)
+            #expect(batch.messages().count == batch.count, "\(vector)")
+        }
+    }
+
+    @Test func `a packet cut short anywhere is rejected`() throws {
+        for vector in try VectorFile.validPackets() where vector.way == .toClient {
+            let bytes = vector.bytes
+            for length in 1..<min(bytes.count, 400) {
+                var decoder = try Self.decoder()
+                let cut = Array(bytes.prefix(length))
+                #expect(throws: BrokerClientError.self, "\(vector)") {
+                    try decoder.decode(cut.span)
+                }
+            }
         }
     }
 
