@@ -16,7 +16,13 @@ package struct BrokerCommand: AsyncParsableCommand {
             \(ExitStatus.documentation)
             """,
         version: BrokerVersion.current,
-        subcommands: [Serve.self, Publish.self, Subscribe.self, Status.self, Doctor.self])
+        subcommands: [
+            Serve.self,
+            Publish.self,
+            Subscribe.self,
+            Status.self,
+            Doctor.self,
+        ])
 
     package init() {}
 

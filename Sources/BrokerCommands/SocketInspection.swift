@@ -100,7 +100,9 @@ struct SocketInspection {
         var directory = absolute.removingLastComponent()
         let nearest = directory
         while true {
-            if let finding = danger(directory, name) { return finding }
+            if let finding = danger(directory, isNearest: directory == nearest, name) {
+                return finding
+            }
             if directory.components.isEmpty { break }
             directory = directory.removingLastComponent()
         }
@@ -108,7 +110,9 @@ struct SocketInspection {
             name, .ok, nearest.string, "nobody but its owner and root can replace the socket")
     }
 
-    private func danger(_ directory: FilePath, _ name: String) -> DoctorFinding? {
+    private func danger(
+        _ directory: FilePath, isNearest: Bool, _ name: String
+    ) -> DoctorFinding? {
         guard let status = try? directory.stat() else { return nil }
         let bits = UInt32(status.permissions.rawValue)
         let owner = UInt32(status.userID.rawValue)
@@ -122,6 +126,8 @@ struct SocketInspection {
         guard bits & 0o022 != 0 else { return nil }
         let who = bits & 0o002 != 0 ? "everybody" : "the group \(status.groupID.rawValue)"
         if bits & 0o1000 != 0 {
+            // Sticky: what is there and not theirs, others can neither remove nor rename.
+            guard isNearest else { return nil }
             return DoctorFinding(
                 name, .warn, value,
                 "\(who) can take the name while no broker runs, though not replace the socket",

@@ -63,9 +63,16 @@ struct ConnectOptions: ParsableArguments {
         switch error.code {
         case .brokerUnavailable:
             Self.explainUnavailable(error, path: path, systemPath: SystemBroker.socketPath)
+        case .untrustedBroker(UserNames.unmappedID):
+            "the broker at \(path) runs as a user that is not mapped into this user namespace "
+                + "(65534), so nobody can say who it is: map root, or trust it all the same "
+                + "with --broker-user 65534"
         case .untrustedBroker(let uid):
             "the broker at \(path) runs as uid \(uid), which is neither root nor you: "
                 + "use another socket, or trust it with --broker-user \(uid)"
+        case .disconnected(.unspecifiedError):
+            "\(path): the connection ended without a reason: the broker stopped or was killed, "
+                + "or this client did not read for too long"
         case .timedOut:
             "\(path): \(error.message); is the process behind it stopped or overloaded?"
         case .refused, .disconnected, .malformedPacket, .closed, .invalidTopic,
