@@ -99,3 +99,13 @@ let package = Package(
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]
 )
+
+// The benchmarks are no part of what users build: `make bench` asks for them.
+if Context.environment["BROKER_BENCHMARKS"] == "1" {
+    package.targets += [
+        .target(name: "CAllocationCount", path: "Benchmarks/CAllocationCount"),
+        .executableTarget(
+            name: "CoreBenchmark", dependencies: ["BrokerCore", "BrokerWire", "CAllocationCount"],
+            path: "Benchmarks/Core", swiftSettings: strict),
+    ]
+}
