@@ -170,6 +170,12 @@ package struct LostFrame: Equatable, Sendable {
         subscription = packet.loadUInt32(at: header.fixed)
         count = packet.loadUInt64(at: header.fixed + 4)
     }
+
+    /// For the first to read the packet; who reads it again need not ask.
+    package init(checking header: FrameHeader, in packet: Span<UInt8>) throws(WireError) {
+        self.init(header, in: packet)
+        guard count > 0 else { throw WireError(.lostCountZero, at: header.offset) }
+    }
 }
 
 /// PING and PONG.

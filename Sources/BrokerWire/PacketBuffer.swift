@@ -58,6 +58,7 @@ package struct PacketBuffer: ~Copyable {
         fixed: (inout OutputSpan<UInt8>) -> Void
     ) {
         precondition(leadLength <= Int(UInt16.max))
+        precondition(leadLength >= 0 && tailLength >= 0)
         let head = FrameHeader.byteCount &+ type.fixedBytes
         precondition(bytes.freeCapacity >= head &+ leadLength &+ tailLength)
         bytes.append(addingCount: head) { output in

@@ -13,6 +13,7 @@ package struct WireError: Error, Equatable {
         case tail(Tail)
         case senderMissing
         case replyCountZero
+        case lostCountZero
     }
 
     /// What can be wrong with the lists in the tail of SUBSCRIBE.
@@ -35,7 +36,7 @@ package struct WireError: Error, Equatable {
         case .frameType: .frameUnknown
         case .magic, .packetLength, .noFrames, .frameLength, .frameTooShort, .unexpectedLead,
             .leftOver, .criticalFlags, .tail, .senderMissing,
-            .replyCountZero:
+            .replyCountZero, .lostCountZero:
             .malformedPacket
         }
     }
@@ -61,6 +62,7 @@ extension WireError: CustomStringConvertible {
         case .tail(.rangeTruncated): "a range reaches beyond the frame"
         case .senderMissing: "DELIVER without SENDER before it"
         case .replyCountZero: "REPLY for no request"
+        case .lostCountZero: "LOST for no message"
         }
     }
 }
