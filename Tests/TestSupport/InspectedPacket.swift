@@ -76,6 +76,12 @@ package struct InspectedPacket: Equatable, Sendable {
     }
 }
 
+extension InspectedPacket {
+    package init(_ packet: [UInt8], way: Way) throws(Refusal) {
+        try self.init(packet.span, way: way)
+    }
+}
+
 extension FrameType {
     /// The column "way" of Protocol/README.md, section 5.
     fileprivate func travels(_ way: Way) -> Bool {
@@ -99,7 +105,7 @@ extension InspectedPayload {
             case .unsubscribe: .unsubscribe(UnsubscribeFrame(header, in: packet))
             case .sender: .sender(SenderFrame(header, in: packet))
             case .deliver: .deliver(DeliverFrame(header, in: packet))
-            case .lost: .lost(LostFrame(header, in: packet))
+            case .lost: .lost(try LostFrame(checking: header, in: packet))
             case .ping: .ping(PingFrame(header, in: packet))
             case .pong: .pong(PingFrame(header, in: packet))
             case .disconnect: .disconnect(DisconnectFrame(header, in: packet))

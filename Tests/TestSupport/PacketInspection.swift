@@ -58,10 +58,10 @@ package enum PacketInspection {
     private static func encodingViolation(
         _ packet: InspectedPacket, of bytes: [UInt8], way: Way
     ) -> String? {
-        guard let once = packet.encoded(from: bytes.span) else { return nil }
+        guard let once = packet.encoded(from: bytes) else { return nil }
         do {
             let again = try InspectedPacket(once.span, way: way)
-            if again.encoded(from: once.span) == once { return nil }
+            if again.encoded(from: once) == once { return nil }
             return "read again as something else: \(HexText.text(once))"
         } catch {
             return "\(HexText.text(once)) is refused: \(error)"
@@ -75,12 +75,14 @@ extension InspectedPacket {
     /// - Parameter source: the packet they were read from, with the bytes they point at.
     /// - Returns: nil if there is nothing to write, or if text in them is not what was sent:
     ///   ill-formed, or longer than the broker itself ever writes.
-    package func encoded(from source: Span<UInt8>) -> [UInt8]? {
-        guard !frames.isEmpty, frames.allSatisfy({ $0.payload.hasTextAsSent }) else { return nil }
-        var buffer = PacketBuffer(capacityBytes: Limits.packetBytesMax)
-        for frame in frames { buffer.append(frame.payload, from: source) }
-        buffer.seal()
-        return buffer.span.copied()
+    package func encoded(from source: [UInt8]) -> [UInt8]? {
+        guard !frames.isEmpty, source.count <= Limits.packetBytesMax,
+            frames.allSatisfy({ $0.payload.hasTextAsSent })
+        else { return nil }
+        // What was read never takes more room when it is written.
+        var buffer = PacketBuffer(capacityBytes: source.count)
+        for frame in frames { buffer.append(frame.payload, from: source.span) }
+        return buffer.sealedBytes()
     }
 }
 
@@ -96,12 +98,19 @@ extension InspectedPayload {
                 []
             }
         return texts.allSatisfy { text in
-            text.utf8.count <= Limits.explanationBytesMax && !text.unicodeScalars.contains("\u{FFFD}")
+            text.utf8.count <= Limits.explanationBytesMax
+                && !text.unicodeScalars.contains("\u{FFFD}")
         }
     }
 }
 
 extension PacketBuffer {
+    /// The finished packet. `#expect` takes no spans and no buffers that cannot be copied.
+    package mutating func sealedBytes() -> [UInt8] {
+        seal()
+        return span.copied()
+    }
+
     package mutating func append(_ payload: InspectedPayload, from source: Span<UInt8>) {
         switch payload {
         case .hello(let frame):

@@ -22,11 +22,15 @@ package enum TopicInspection {
             return "filter \(HexText.text(filter)) judged \(isFilter)"
         }
         // Matching must not trap on what has not been validated either.
-        let isMatch = Topic.matches(filter: filter.span, name: name.span)
+        let isMatch = matches(filter: filter, name: name)
         if isName && isFilter && isMatch != TopicReference.matches(filter: filter, name: name) {
             return "\(HexText.text(filter)) matches \(HexText.text(name)): \(isMatch)"
         }
         return nil
+    }
+
+    package static func matches(filter: [UInt8], name: [UInt8]) -> Bool {
+        Topic.matches(filter: filter.span, name: name.span)
     }
 
     package static func isValidName(_ bytes: [UInt8]) -> Bool {
