@@ -71,7 +71,8 @@ let package = Package(
             name: "TestSupport", dependencies: ["BrokerWire", "LinuxIO", systemPackage],
             path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
-            name: "LinuxIOTests", dependencies: ["CLinux", "LinuxIO", "TestSupport", systemPackage],
+            name: "LinuxIOTests",
+            dependencies: ["CLinux", "LinuxIO", "TestSupport", systemPackage],
             swiftSettings: strict),
         .testTarget(
             name: "BrokerWireTests", dependencies: ["BrokerWire", "TestSupport", basicContainers],
@@ -108,4 +109,19 @@ if Context.environment["BROKER_BENCHMARKS"] == "1" {
             name: "CoreBenchmark", dependencies: ["BrokerCore", "BrokerWire", "CAllocationCount"],
             path: "Benchmarks/Core", swiftSettings: strict),
     ]
+}
+
+// Fuzz targets have no `main` of their own: libFuzzer brings it. So they are here only for
+// `make fuzz-smoke`, which sets BROKER_FUZZ and builds in a directory of its own.
+if Context.environment["BROKER_FUZZ"] == "1" {
+    for (name, dependencies) in [
+        ("FuzzPacket", ["TestSupport"]),
+        ("FuzzTopic", ["TestSupport"]),
+    ] {
+        package.targets.append(
+            .executableTarget(
+                name: name, dependencies: dependencies.map { .byName(name: $0) },
+                path: "Fuzz/" + name,
+                swiftSettings: strict + [.unsafeFlags(["-parse-as-library"])]))
+    }
 }
