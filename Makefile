@@ -1,0 +1,63 @@
+# Everything that is built, checked or run has a target here; .ci/run calls the same targets.
+
+SWIFT ?= swift
+PREFIX ?= /usr/local
+DESTDIR ?=
+# For example: make test FILTER=BrokerWireTests
+FILTER ?=
+# What runs under the sanitizers: everything in one process, no built binary.
+SANITIZED = BrokerWireTests|BrokerCoreTests|LinuxIOTests|BrokerServerTests|BrokerClientTests
+
+.DEFAULT_GOAL := help
+.PHONY: help build release test test-asan test-tsan check fmt fuzz-smoke bench demo install clean \
+	packages
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
+		awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+build: ## build everything, for debugging
+	$(SWIFT) build
+
+release: ## build the optimised binary, .build/release/broker
+	$(SWIFT) build -c release --product broker
+
+test: packages ## run all tests; FILTER=… runs some
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build $(if $(FILTER),--filter '$(FILTER)') </dev/null
+
+test-asan: packages ## run the tests of the layers with the address sanitizer
+	$(SWIFT) build --build-tests --sanitize=address --scratch-path .build-asan
+	ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test --skip-build --sanitize=address \
+		--scratch-path .build-asan --filter '$(or $(FILTER),$(SANITIZED))' </dev/null
+
+test-tsan: packages ## run the tests of the layers with the thread sanitizer
+	$(SWIFT) build --build-tests --sanitize=thread --scratch-path .build-tsan
+	$(SWIFT) test --skip-build --sanitize=thread \
+		--scratch-path .build-tsan --filter '$(or $(FILTER),$(SANITIZED))' </dev/null
+
+check: ## format, size, import and naming rules
+	$(SWIFT) format lint --strict -r Sources Tests Package.swift Fuzz
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build --filter TidyTests </dev/null
+
+fmt: ## format all Swift files
+	$(SWIFT) format -i -r Sources Tests Package.swift Fuzz
+
+fuzz-smoke: packages ## fuzz each target for a bounded number of inputs and a bounded time
+	.ci/fuzz
+
+bench: ## run the benchmarks
+	cd Benchmarks && $(SWIFT) run -c release
+
+demo: packages release ## show the broker at work, with several users where root
+	.ci/demo
+
+install: release ## install the binary below PREFIX, /usr/local if not set
+	install -D -m 755 .build/release/broker $(DESTDIR)$(PREFIX)/bin/broker
+
+clean: ## remove everything that was built
+	rm -rf .build .build-asan .build-tsan .build-fuzz
+
+packages:
+	@.ci/packages
