@@ -7,6 +7,7 @@ DESTDIR ?=
 FILTER ?=
 # What runs under the sanitizers: everything in one process, no built binary.
 SANITIZED = BrokerWireTests|BrokerCoreTests|LinuxIOTests|BrokerServerTests|BrokerClientTests
+FORMATTED = Sources Tests Package.swift Fuzz Benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help build release test test-asan test-tsan check fmt fuzz-smoke bench demo install clean \
@@ -37,18 +38,18 @@ test-tsan: packages ## run the tests of the layers with the thread sanitizer
 		--scratch-path .build-tsan --filter '$(or $(FILTER),$(SANITIZED))' </dev/null
 
 check: ## format, size, import and naming rules
-	$(SWIFT) format lint --strict -r Sources Tests Package.swift Fuzz
+	$(SWIFT) format lint --strict -r $(FORMATTED)
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build --filter TidyTests </dev/null
 
 fmt: ## format all Swift files
-	$(SWIFT) format -i -r Sources Tests Package.swift Fuzz
+	$(SWIFT) format -i -r $(FORMATTED)
 
 fuzz-smoke: packages ## fuzz each target for a bounded number of inputs and a bounded time
 	.ci/fuzz
 
 bench: ## run the benchmarks
-	cd Benchmarks && $(SWIFT) run -c release
+	BROKER_BENCHMARKS=1 $(SWIFT) run -c release --scratch-path .build-bench CoreBenchmark
 
 demo: packages release ## show the broker at work, with several users where root
 	.ci/demo
@@ -57,7 +58,7 @@ install: release ## install the binary below PREFIX, /usr/local if not set
 	install -D -m 755 .build/release/broker $(DESTDIR)$(PREFIX)/bin/broker
 
 clean: ## remove everything that was built
-	rm -rf .build .build-asan .build-tsan .build-fuzz
+	rm -rf .build .build-asan .build-tsan .build-fuzz .build-bench
 
 packages:
 	@.ci/packages

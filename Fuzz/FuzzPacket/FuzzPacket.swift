@@ -8,7 +8,7 @@ public func fuzzPacket(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let candidates = [bytes, PacketInspection.withRightHeader(bytes)]
     for candidate in candidates {
         if let violation = PacketInspection.violation(in: candidate) {
-            preconditionFailure(violation)
+            fatalError(violation)
         }
     }
     return 0

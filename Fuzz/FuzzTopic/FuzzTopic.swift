@@ -5,7 +5,7 @@ import TestSupport
 public func fuzzTopic(_ start: UnsafePointer<UInt8>, _ count: Int) -> CInt {
     let bytes = unsafe [UInt8](UnsafeBufferPointer(start: start, count: count))
     if let violation = TopicInspection.violation(in: bytes) {
-        preconditionFailure(violation)
+        fatalError(violation)
     }
     return 0
 }
