@@ -95,7 +95,7 @@ let package = Package(
                 argumentParser,
             ], exclude: ["Snapshots"], swiftSettings: strict),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["TestSupport", "BrokerWire", "LinuxIO"],
+            name: "EndToEndTests", dependencies: ["TestSupport", "broker"], exclude: ["Actors"],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]

@@ -22,6 +22,8 @@ package struct BrokerCommand: AsyncParsableCommand {
             Subscribe.self,
             Status.self,
             Doctor.self,
+            Bench.self,
+            BenchWorker.self,
         ])
 
     package init() {}

@@ -25,6 +25,7 @@ final class Connection {
     /// Sending failed for good; what is left is to read until the end.
     var isPeerGone = false
 
+    private var hasRoomForFarewell = false
     private var ownPacketsInRow = 0
     private var asksForPidfds: Bool
     /// Another process has sent on this connection: pidfds are asked for from then on.
@@ -83,6 +84,21 @@ final class Connection {
                     pid: credentials.pid, uid: credentials.uid, gid: credentials.gid,
                     process: process,
                     timeNanoseconds: received == 0 ? Clock.realtimeNanoseconds() : received))
+        }
+    }
+
+    /// A subscriber that is ended because it does not read has a full socket: without more room
+    /// it would never learn why.
+    ///
+    /// - Returns: whether there is more room now; true at most once.
+    func makeRoomForFarewell() -> Bool {
+        if hasRoomForFarewell { return false }
+        hasRoomForFarewell = true
+        do throws(KernelError) {
+            try SocketOptions.setSendBuffer(descriptor, bytes: 2 * Self.sendBufferBytes)
+            return true
+        } catch {
+            return false
         }
     }
 

@@ -352,6 +352,7 @@ struct Reactor: ~Copyable {
                     return
                 }
             case .wouldBlock:
+                if broker.isEnding(connection.id), connection.makeRoomForFarewell() { continue }
                 connection.isWriteBlocked = true
                 broker.outboundBlocked(connection.id)
                 updateInterest(of: connection)

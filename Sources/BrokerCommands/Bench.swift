@@ -1,0 +1,201 @@
+import ArgumentParser
+import BrokerClient
+import Foundation
+import LinuxIO
+
+/// `broker bench`: how many messages a second go through, and how long one takes.
+struct Bench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract: "Measure throughput and latency through a broker",
+        discussion: """
+            Publishers and subscribers are processes of their own that use the public client \
+            library. Every message carries its number: lost and disordered ones are counted. \
+            Without --socket a broker is started for the time of the measurement.
+
+            Subscribers hold publishers back (overflow `block`), so that nothing is lost however \
+            uneven the two are; see --overflow.
+            """)
+
+    @Option(
+        name: .customLong("socket"),
+        help: ArgumentHelp("Measure the broker at this path.", valueName: "path"))
+    var socketPath: String?
+
+    @Option(help: "Publishing processes.")
+    var publishers = 1
+
+    @Option(help: "Subscribing processes; each receives everything.")
+    var subscribers = 1
+
+    @Option(help: ArgumentHelp("Payload of each message.", valueName: "bytes"))
+    var size = 128
+
+    @Option(help: ArgumentHelp("Messages that each publisher sends.", valueName: "n"))
+    var messages = 5_000_000
+
+    @Option(
+        help: ArgumentHelp(
+            "Flush after this many messages; 1: each in a packet of its own. "
+                + "0: as the client library batches by itself.", valueName: "n"))
+    var batch = 0
+
+    @Option(help: "What the subscriptions do when they are full.")
+    var overflow = OverflowArgument.block
+
+    @Flag(help: "Measure the time from publishing to receiving instead.")
+    var latency = false
+
+    @Option(
+        help: ArgumentHelp(
+            "With --latency: messages a second, sent on schedule; 0: one in flight.",
+            valueName: "n"))
+    var rate = 0
+
+    @Option(help: "Print text or json.")
+    var format = OutputFormat.text
+
+    func validate() throws {
+        guard (1...64).contains(publishers), (1...1_000).contains(subscribers) else {
+            throw ValidationError("1 to 64 publishers and 1 to 1000 subscribers are possible")
+        }
+        guard size >= BenchStamp.byteCount else {
+            throw ValidationError(
+                "--size must be at least \(BenchStamp.byteCount): each message carries its number")
+        }
+        guard messages > 0, batch >= 0, rate >= 0 else {
+            throw ValidationError("--messages, --batch and --rate cannot be negative")
+        }
+        if rate > 0 && !latency { throw ValidationError("--rate goes with --latency") }
+    }
+
+    func run() async throws {
+        let report = try BenchBroker.withBroker(at: socketPath) { socket in
+            latency ? try measureLatency(socket) : try measureThroughput(socket)
+        }
+        let output = Output()
+        switch format {
+        case .text: try output.write(report.text)
+        case .json: try output.write(report.json + "\n")
+        }
+        if report.lost > 0 || report.disordered > 0 {
+            throw CommandFailure(
+                .failure, "\(report.lost) messages lost, \(report.disordered) out of order")
+        }
+    }
+
+    private func measureThroughput(_ socket: String) throws -> BenchReport {
+        let expected = messages * publishers
+        var receivers: [BenchWorkerProcess] = []
+        for _ in 0..<subscribers {
+            receivers.append(
+                try BenchWorkerProcess([
+                    "subscribe", "--socket", socket, "--messages", "\(expected)",
+                    "--publishers", "\(publishers)", "--overflow", overflow.rawValue,
+                ]))
+        }
+        for receiver in receivers { try receiver.waitUntilReady() }
+        var senders: [BenchWorkerProcess] = []
+        for publisher in 0..<publishers {
+            senders.append(
+                try BenchWorkerProcess([
+                    "publish", "--socket", socket, "--messages", "\(messages)",
+                    "--size", "\(size)", "--batch", "\(batch)", "--publisher", "\(publisher)",
+                ]))
+        }
+        for sender in senders { try sender.waitUntilReady() }
+        for sender in senders { try sender.go() }
+        let sent = try senders.map { try $0.result() }
+        let received = try receivers.map { try $0.result() }
+        return BenchReport(
+            setting: setting, sent: sent, received: received,
+            expectedDeliveries: expected * subscribers)
+    }
+
+    private func measureLatency(_ socket: String) throws -> BenchReport {
+        let worker = try BenchWorkerProcess([
+            "latency", "--socket", socket, "--messages", "\(min(messages, 200_000))",
+            "--size", "\(size)", "--rate", "\(rate)",
+        ])
+        try worker.waitUntilReady()
+        try worker.go()
+        let result = try worker.result()
+        return BenchReport(
+            setting: setting, sent: [result], received: [result],
+            expectedDeliveries: result.sent)
+    }
+
+    private var setting: BenchSetting {
+        BenchSetting(
+            publishers: latency ? 1 : publishers, subscribers: latency ? 1 : subscribers,
+            payloadBytes: size, batch: batch, ratePerSecond: rate)
+    }
+}
+
+/// The broker that is measured: one that runs already, or one started for the time.
+enum BenchBroker {
+    static func withBroker<Value>(
+        at socketPath: String?, _ body: (String) throws -> Value
+    ) throws -> Value {
+        if let socketPath { return try body(socketPath) }
+        let directory = FileManager.default.temporaryDirectory
+            .appendingPathComponent("broker-bench-\(CurrentProcess.pid)")
+        try FileManager.default.createDirectory(
+            at: directory, withIntermediateDirectories: false,
+            attributes: [.posixPermissions: 0o700])
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let socket = directory.appendingPathComponent("broker.sock").path
+        let broker = Process()
+        broker.executableURL = BenchWorkerProcess.ownExecutable
+        broker.arguments = ["serve", "--socket", socket, "--no-acl", "--log-level", "error"]
+        broker.standardInput = FileHandle.nullDevice
+        broker.standardError = FileHandle.nullDevice
+        try broker.run()
+        defer {
+            broker.terminate()
+            broker.waitUntilExit()
+        }
+        for _ in 0..<200 where !FileManager.default.fileExists(atPath: socket) {
+            guard broker.isRunning else { break }
+            Thread.sleep(forTimeInterval: 0.025)
+        }
+        guard broker.isRunning, FileManager.default.fileExists(atPath: socket) else {
+            throw CommandFailure(
+                .brokerUnavailable,
+                "the broker to be measured did not start; try `broker serve` by hand")
+        }
+        return try body(socket)
+    }
+}
+
+/// The number of a message, at the beginning of its payload.
+enum BenchStamp {
+    static let byteCount = 16
+
+    /// - Parameters:
+    ///   - publisher: who sent it.
+    ///   - value: its number, or the time it was to be sent.
+    static func write(publisher: Int, value: UInt64, to payload: inout [UInt8]) {
+        var rest = UInt64(publisher)
+        for offset in 0..<8 {
+            payload[offset] = UInt8(truncatingIfNeeded: rest)
+            rest >>= 8
+        }
+        rest = value
+        for offset in 8..<16 {
+            payload[offset] = UInt8(truncatingIfNeeded: rest)
+            rest >>= 8
+        }
+    }
+
+    static func read(_ payload: Span<UInt8>) -> (publisher: Int, value: UInt64)? {
+        guard payload.count >= byteCount else { return nil }
+        return (Int(truncatingIfNeeded: number(payload, at: 0)), number(payload, at: 8))
+    }
+
+    private static func number(_ payload: Span<UInt8>, at offset: Int) -> UInt64 {
+        var number: UInt64 = 0
+        for index in 0..<8 { number |= UInt64(payload[offset + index]) << UInt64(8 * index) }
+        return number
+    }
+}

@@ -1,0 +1,48 @@
+import Foundation
+import TestSupport
+
+extension BrokerUnderTest {
+    /// What `broker status --format json` says now.
+    func status() throws -> [String: Any] {
+        let process = try run(["status", "--format", "json"])
+        guard process.wait() == 0 else {
+            throw Failure(description: "status failed: \(process.errorText)")
+        }
+        let object = try JSONSerialization.jsonObject(with: Data(process.outputText.utf8))
+        return object as? [String: Any] ?? [:]
+    }
+
+    func counter(_ name: String) throws -> Int? {
+        (try status()["counters"] as? [String: Any])?[name] as? Int
+    }
+
+    /// Sessions besides the one that asks.
+    func otherSessions() throws -> [[String: Any]] {
+        let sessions = try status()["sessions"] as? [[String: Any]] ?? []
+        return sessions.filter { $0["name"] as? String != "broker status" }
+    }
+
+    func subscriptionCount() throws -> Int {
+        try otherSessions().reduce(0) {
+            $0 + (($1["subscriptions"] as? [Any])?.count ?? 0)
+        }
+    }
+
+    /// Waits until that many subscriptions exist.
+    func waitForSubscriptions(_ count: Int) throws {
+        for _ in 0..<200 {
+            if try subscriptionCount() >= count { return }
+            Thread.sleep(forTimeInterval: 0.02)
+        }
+        throw Failure(description: "the subscriptions did not come: \(process.errorText)")
+    }
+
+    /// Whether a condition comes true within some seconds.
+    func settles(_ condition: (BrokerUnderTest) throws -> Bool) rethrows -> Bool {
+        for _ in 0..<200 {
+            if try condition(self) { return true }
+            Thread.sleep(forTimeInterval: 0.05)
+        }
+        return false
+    }
+}

@@ -1,0 +1,105 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Starting, stopping, and what is in the way.
+@Suite("broker serve", .serialized)
+struct ServeTests {
+    @Test("SIGTERM delivers what is queued, says goodbye, and removes the socket")
+    func gracefulStop() throws {
+        let broker = try BrokerUnderTest()
+        let subscriber = try broker.run(["sub", "#", "-W", "30"])
+        try broker.waitForSubscriptions(1)
+        #expect(try broker.run(["pub", "last/words", "heard", "--ack"]).wait() == 0)
+        #expect(broker.stop() == 0)
+        #expect(!FileManager.default.fileExists(atPath: broker.socketPath))
+        #expect(!FileManager.default.fileExists(atPath: broker.socketPath + ".lock"))
+        #expect(subscriber.wait() == 69, "\(subscriber.errorText)")
+        #expect(subscriber.outputText.contains("heard"))
+        #expect(subscriber.errorText.contains("stopping"))
+    }
+
+    @Test("A second broker on the same path is told so and harms nothing")
+    func secondBroker() throws {
+        let broker = try BrokerUnderTest()
+        let second = try broker.run(["serve", "--socket", broker.socketPath, "--no-acl"])
+        #expect(second.wait() == 1)
+        #expect(second.errorText.contains(broker.socketPath))
+        #expect(second.errorText.contains("another broker is listening"))
+        #expect(try broker.run(["pub", "t", "hi", "--ack"]).wait() == 0)
+    }
+
+    @Test("The socket of a killed broker is replaced")
+    func staleSocket() throws {
+        let broker = try BrokerUnderTest()
+        broker.process.send(signal: SIGKILL)
+        broker.process.wait()
+        #expect(FileManager.default.fileExists(atPath: broker.socketPath))
+        let next = try broker.run(["serve", "--socket", broker.socketPath, "--no-acl"])
+        #expect(
+            try broker.settles { try $0.run(["pub", "t", "hi", "--ack"]).wait() == 0 })
+        next.send(signal: SIGTERM)
+        #expect(next.wait() == 0)
+    }
+
+    @Test("Without rules only root and the broker's own user may publish and subscribe")
+    func closedByDefault() throws {
+        let broker = try BrokerUnderTest([])
+        #expect(try broker.run(["pub", "t", "hi", "--ack"]).wait() == 0)
+        guard Actors.isRoot else { return }
+        let user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
+        for command in [["pub", "t", "hi"], ["sub", "t", "-W", "5"], ["status"]] {
+            let refused = try broker.run(command, prefix: user)
+            #expect(refused.wait() == 77, "\(command): \(refused.errorText)")
+            #expect(refused.errorText.contains("uid 1000"))
+        }
+    }
+
+    @Test("No broker: the error names the socket and what to do")
+    func noBroker() throws {
+        let nowhere = try ChildProcess(
+            [BrokerUnderTest.executable.path, "pub", "t", "hi", "--socket", "/tmp/no/broker.sock"])
+        #expect(nowhere.wait() == 69)
+        #expect(nowhere.errorText.contains("/tmp/no/broker.sock"))
+        #expect(nowhere.errorText.contains("broker serve"))
+    }
+
+    @Test("With a Unix socket only, nothing listens on the network")
+    func nothingOnTheNetwork() throws {
+        let broker = try BrokerUnderTest()
+        let listing = try ChildProcess(["ls", "-l", "/proc/\(broker.process.pid)/fd"])
+        #expect(listing.wait() == 0)
+        let sockets = listing.outputText.matches(of: /socket:\[(\d+)\]/).map { String($0.1) }
+        for table in ["tcp", "tcp6", "udp", "udp6", "raw"] {
+            let text =
+                (try? String(contentsOfFile: "/proc/net/\(table)", encoding: .utf8)) ?? ""
+            let inodes = text.split(separator: "\n").dropFirst()
+                .compactMap { $0.split(separator: " ").dropFirst(9).first.map(String.init) }
+            #expect(Set(inodes).isDisjoint(with: sockets))
+        }
+    }
+
+    @Test("The broker's own topics cannot be published to")
+    func systemTopics() throws {
+        let broker = try BrokerUnderTest()
+        let forged = try broker.run(["pub", "$SYS/broker/version", "9.9"])
+        #expect(forged.wait() == 77)
+        let version = try broker.run(["sub", "$SYS/broker/version", "-C", "1", "-W", "20"])
+        #expect(version.wait() == 0, "\(version.errorText)")
+        #expect(!version.outputText.contains("9.9"))
+    }
+
+    @Test("bench counts every message and loses none")
+    func bench() throws {
+        let process = try ChildProcess([
+            BrokerUnderTest.executable.path, "bench", "--messages", "20000", "--publishers", "2",
+            "--subscribers", "2", "--format", "json",
+        ])
+        #expect(process.wait(seconds: 120) == 0, "\(process.errorText)")
+        let report = try Actors.object(process.outputText)
+        #expect(report["published"] as? Int == 40_000)
+        #expect(report["delivered"] as? Int == 80_000)
+        #expect(report["lost"] as? Int == 0)
+        #expect(report["disordered"] as? Int == 0)
+    }
+}

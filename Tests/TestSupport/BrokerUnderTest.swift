@@ -1,0 +1,95 @@
+public import Foundation
+
+/// A real broker, built with the tests, on a socket of its own.
+public final class BrokerUnderTest {
+    public let directory: URL
+    public let socketPath: String
+    public let process: ChildProcess
+
+    /// The `broker` program beside the test program.
+    public static let executable = URL(fileURLWithPath: "/proc/self/exe")
+        .resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent("broker")
+
+    /// Starts `broker serve` and waits until it listens.
+    public init(_ arguments: [String] = ["--no-acl"]) throws {
+        directory = try Self.makeOpenDirectory()
+        socketPath = directory.appendingPathComponent("broker.sock").path
+        process = try ChildProcess(
+            [Self.executable.path, "serve", "--socket", socketPath, "--log-level", "debug"]
+                + arguments)
+        let path = socketPath
+        guard process.waitForOutput(seconds: 30, { _ in Self.listens(path) }) else {
+            throw Failure(description: "the broker did not start: \(process.errorText)")
+        }
+    }
+
+    public struct Failure: Error, CustomStringConvertible {
+        public let description: String
+
+        public init(description: String) {
+            self.description = description
+        }
+    }
+
+    /// A directory that every user may enter, for sockets and copies of programs.
+    public static func makeOpenDirectory() throws -> URL {
+        let directory = FileManager.default.temporaryDirectory
+            .appendingPathComponent("broker-test-\(UUID().uuidString.prefix(8))")
+        try FileManager.default.createDirectory(
+            at: directory, withIntermediateDirectories: false,
+            attributes: [.posixPermissions: 0o755])
+        return directory
+    }
+
+    /// A copy of a file that every user may read and execute.
+    public func share(_ file: URL) throws -> String {
+        let copy = directory.appendingPathComponent(file.lastPathComponent)
+        if !FileManager.default.fileExists(atPath: copy.path) {
+            try FileManager.default.copyItem(at: file, to: copy)
+            try FileManager.default.setAttributes(
+                [.posixPermissions: 0o755], ofItemAtPath: copy.path)
+        }
+        return copy.path
+    }
+
+    /// Runs a `broker` command against this broker.
+    public func run(_ arguments: [String], prefix: [String] = []) throws -> ChildProcess {
+        try ChildProcess(
+            prefix + [try share(Self.executable)] + arguments,
+            environment: ["BROKER_SOCKET": socketPath])
+    }
+
+    /// Descriptors the broker has open.
+    public var descriptorCount: Int {
+        let entries = try? FileManager.default.contentsOfDirectory(
+            atPath: "/proc/\(process.pid)/fd")
+        return entries?.count ?? -1
+    }
+
+    /// Resident memory in KiB.
+    public var residentKiB: Int {
+        let status = (try? String(contentsOfFile: "/proc/\(process.pid)/status", encoding: .utf8))
+        let line = status?.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+        return line.flatMap { $0.split(whereSeparator: \.isWhitespace).dropFirst().first }
+            .flatMap { Int($0) } ?? -1
+    }
+
+    /// Stops it as a service manager would.
+    ///
+    /// - Returns: its exit status; nil if it had to be killed.
+    @discardableResult
+    public func stop() -> Int32? {
+        process.send(signal: SIGTERM)
+        return process.wait(seconds: 20)
+    }
+
+    deinit {
+        if process.isRunning { stop() }
+        try? FileManager.default.removeItem(at: directory)
+    }
+
+    private static func listens(_ path: String) -> Bool {
+        let sockets = try? String(contentsOfFile: "/proc/net/unix", encoding: .utf8)
+        return sockets?.contains(path) ?? false
+    }
+}
