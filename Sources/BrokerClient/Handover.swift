@@ -30,13 +30,14 @@ final class ReceiveGate: Sendable {
 /// it closes the gate instead, and opens it when half is consumed.
 final class Handover<Element: Sendable>: Sendable {
     typealias Next = Result<Element?, BrokerClientError>
+    private typealias Consumer = CheckedContinuation<Next, Never>
 
     private struct State {
         var elements: Deque<(element: Element, bytes: Int)> = []
         var bytes = 0
         var isOverfull = false
         /// The consumer, if it waits; then `elements` is empty.
-        var consumer: CheckedContinuation<Next, Never>?
+        var consumer: Consumer?
         /// Set once: what the consumer gets behind the last element.
         var end: Next?
     }
@@ -54,21 +55,20 @@ final class Handover<Element: Sendable>: Sendable {
 
     /// Elements that come after the end are dropped: they were on their way.
     func push(_ element: Element, bytes: Int) {
-        let bytesMax = bytesMax
-        let (consumer, becameFull) = state.withLock { state in
-            if state.end != nil { return (Consumer.none, false) }
-            if let consumer = state.consumer.take() { return (.some(consumer), false) }
+        let consumer = state.withLock { state -> Consumer? in
+            if state.end != nil { return nil }
+            if let consumer = state.consumer.take() { return consumer }
             state.elements.append((element, bytes))
             state.bytes += bytes
-            let becomesFull = state.bytes > bytesMax && !state.isOverfull
-            if becomesFull { state.isOverfull = true }
-            return (.none, becomesFull)
+            if state.bytes > bytesMax, !state.isOverfull {
+                state.isOverfull = true
+                // Under the lock: who sees `isOverfull` may leave the gate.
+                gate?.enter()
+            }
+            return nil
         }
-        if becameFull { gate?.enter() }
         consumer?.resume(returning: .success(element))
     }
-
-    private typealias Consumer = CheckedContinuation<Next, Never>?
 
     /// No element comes any more. What is there can still be consumed.
     func finish(_ error: BrokerClientError?) {
@@ -95,12 +95,10 @@ final class Handover<Element: Sendable>: Sendable {
         return try next.get()
     }
 
-    private func wait(_ continuation: CheckedContinuation<Next, Never>) -> (Next?, Bool) {
-        // Asked inside the continuation: a cancellation after this finds the consumer.
-        let isCancelled = Task.isCancelled
-        let bytesMax = bytesMax
-        return state.withLock { state in
-            if isCancelled { return (.success(nil), false) }
+    private func wait(_ continuation: Consumer) -> (Next?, Bool) {
+        state.withLock { state in
+            // Under the lock: the handler of a later cancellation finds the consumer.
+            if Task.isCancelled { return (.success(nil), false) }
             if let (element, bytes) = state.elements.popFirst() {
                 state.bytes -= bytes
                 let reopens = state.isOverfull && state.bytes <= bytesMax / 2
@@ -126,7 +124,7 @@ final class Handover<Element: Sendable>: Sendable {
             }
             let reopens = state.isOverfull && !keepsElements
             if reopens { state.isOverfull = false }
-            if state.end != nil { return (Consumer.none, reopens) }
+            if state.end != nil { return (Consumer?.none, reopens) }
             let consumer = state.consumer.take()
             state.end = consumer == nil ? end : .success(nil)
             return (consumer, reopens)

@@ -90,6 +90,21 @@ extension BrokerClient {
 
     @discardableResult
     public func publishAcknowledged(
+        _ payload: String, to topic: PreparedTopic
+    ) async throws(BrokerClientError) -> Acknowledgement {
+        try await publishAcknowledged(payload.utf8.span, bytes: topic.bytes.span)
+    }
+
+    @discardableResult
+    public func publishAcknowledged(
+        _ payload: Span<UInt8>, to topic: String
+    ) async throws(BrokerClientError) -> Acknowledgement {
+        try PreparedTopic.validate(topic.utf8.span, topic)
+        return try await publishAcknowledged(payload, bytes: topic.utf8.span)
+    }
+
+    @discardableResult
+    public func publishAcknowledged(
         _ payload: [UInt8], to topic: String
     ) async throws(BrokerClientError) -> Acknowledgement {
         try PreparedTopic.validate(topic.utf8.span, topic)
