@@ -82,7 +82,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "BrokerServerTests",
-            dependencies: ["BrokerServer", "BrokerCore", "BrokerWire", "LinuxIO", "TestSupport"],
+            dependencies: [
+                "BrokerServer", "BrokerCore", "BrokerWire", "LinuxIO", logging, systemPackage,
+                "TestSupport",
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "BrokerClientTests",

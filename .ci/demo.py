@@ -37,8 +37,9 @@ class Stage:
         self.environment = dict(os.environ, BROKER_SOCKET=str(self.socket))
         self.processes = []
         self.serve("--no-acl")
-        self.people = Lines(self.start("sub", "scene/#", "users/#"))
-        self.checks = Lines(self.start("sub", "scene/#", "users/#", "--format", "json"))
+        self.subscribers = [self.start("sub", "scene/#", "users/#"),
+                            self.start("sub", "scene/#", "users/#", "--format", "json")]
+        self.people, self.checks = map(Lines, self.subscribers)
         while self.status_subscriptions() < 2:
             pass
 
@@ -110,8 +111,9 @@ class Stage:
     def refusal(self):
         """The same broker without --no-acl: closed to others by default."""
         global wrong
-        self.server.terminate()
-        self.server.wait(20)
+        for process in [*self.subscribers, self.server]:
+            process.terminate()
+            process.wait(20)
         self.serve()
         refused = self.run(
             "pub", "users/1000", "let me in",

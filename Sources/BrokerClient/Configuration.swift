@@ -32,7 +32,10 @@ extension BrokerClient {
         public init(socketPath: String, clientName: String = "") {
             self.socketPath = socketPath
             self.clientName = clientName
-            trustedBrokerUIDs = [0, CurrentProcess.effectiveUserID]
+            // The overflow id stands for everybody who is not mapped into our user namespace:
+            // "runs as the same user" says nothing there.
+            let own = CurrentProcess.effectiveUserID
+            trustedBrokerUIDs = own == Self.overflowUID ? [0] : [0, own]
             reconnect = .never
             pendingBytesMax = 4 * 1_048_576
             receiveBytesMax = 4 * 1_048_576
@@ -51,6 +54,9 @@ extension BrokerClient {
             }
             return "/run/user/\(uid)/broker.sock"
         }
+
+        /// What the kernel shows for ids that are not mapped, by default.
+        private static let overflowUID: UInt32 = 65_534
 
         func validate() throws(BrokerClientError) {
             let name = Array(clientName.utf8)

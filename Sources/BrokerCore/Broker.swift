@@ -167,7 +167,11 @@ package struct Broker: ~Copyable {
     }
 
     /// Lets deadlines pass and publishes `$SYS/broker/…` when it is time.
-    package mutating func timePassed(nowNanoseconds: UInt64, into effects: inout Effects) {
+    ///
+    /// - Parameter wallNanoseconds: nanoseconds since 1970, to stamp the broker's own messages.
+    package mutating func timePassed(
+        nowNanoseconds: UInt64, wallNanoseconds: UInt64, into effects: inout Effects
+    ) {
         while let id = greetingDeadlines.popExpired(nowNanoseconds: nowNanoseconds) {
             guard let slot = slot(of: id), sessions[slot].state == .greeting else { continue }
             statistics.handshakesTimedOut += 1
@@ -189,7 +193,8 @@ package struct Broker: ~Copyable {
         if nowNanoseconds >= systemTopicsNanoseconds {
             systemTopicsNanoseconds =
                 nowNanoseconds + UInt64(Limits.systemTopicsIntervalSeconds) * 1_000_000_000
-            publishSystemTopics(nowNanoseconds: nowNanoseconds, into: &effects)
+            publishSystemTopics(
+                nowNanoseconds: nowNanoseconds, wallNanoseconds: wallNanoseconds, into: &effects)
         }
     }
 

@@ -30,7 +30,8 @@ extension Broker {
         reply(slot, answer, into: &effects)
         if frame.filters.contains(where: { $0.starts(with: "$SYS".utf8) }) {
             publishSystemTopics(
-                only: subscription, nowNanoseconds: context.nowNanoseconds, into: &effects)
+                only: subscription, nowNanoseconds: context.nowNanoseconds,
+                wallNanoseconds: context.record.timeNanoseconds, into: &effects)
         }
     }
 

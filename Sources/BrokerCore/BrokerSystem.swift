@@ -4,12 +4,13 @@ package import BrokerWire
 extension Broker {
     /// Publishes the system topics, to all who subscribed or to one new subscription.
     mutating func publishSystemTopics(
-        only subscription: Int? = nil, nowNanoseconds: UInt64, into effects: inout Effects
+        only subscription: Int? = nil, nowNanoseconds: UInt64, wallNanoseconds: UInt64,
+        into effects: inout Effects
     ) {
         let own = configuration.process
         let record = SenderRecord(
             pid: own.pid, uid: own.uid, gid: own.gid, process: own.process, opener: own,
-            timeNanoseconds: 0, level: own.uid == 0 ? .claimable : .kernel, isDelegated: false,
+            timeNanoseconds: wallNanoseconds, level: own.uid == 0 ? .claimable : .kernel, isDelegated: false,
             domain: .own)
         let context = PacketContext(
             session: -1, record: record, subject: 0, serial: nextPacketSerial,

@@ -153,7 +153,9 @@ struct Reactor: ~Copyable {
             enableAccepting()
         }
         if broker.nextDeadlineNanoseconds <= nowNanoseconds {
-            broker.timePassed(nowNanoseconds: nowNanoseconds, into: &effects)
+            broker.timePassed(
+                nowNanoseconds: nowNanoseconds, wallNanoseconds: Clock.realtimeNanoseconds(),
+                into: &effects)
         }
         noticeLog.timePassed(nowNanoseconds: nowNanoseconds)
     }

@@ -161,7 +161,7 @@ final class CoreHarness {
 
     func pass(seconds: Double) {
         now += UInt64(seconds * Double(Sample.second))
-        broker.timePassed(nowNanoseconds: now, into: &effects)
+        broker.timePassed(nowNanoseconds: now, wallNanoseconds: now, into: &effects)
         runEffects()
     }
 
