@@ -1,5 +1,4 @@
 package import ArgumentParser
-import Glibc
 import LinuxIO
 
 /// `broker`: the root of the commands.
@@ -60,6 +59,6 @@ package struct BrokerCommand: AsyncParsableCommand {
     }
 
     static func exit(_ status: ExitStatus) -> Never {
-        Glibc.exit(status.rawValue)
+        CurrentProcess.exit(status: status.rawValue)
     }
 }

@@ -10,8 +10,8 @@ extension Broker {
         let own = configuration.process
         let record = SenderRecord(
             pid: own.pid, uid: own.uid, gid: own.gid, process: own.process, opener: own,
-            timeNanoseconds: wallNanoseconds, level: own.uid == 0 ? .claimable : .kernel, isDelegated: false,
-            domain: .own)
+            timeNanoseconds: wallNanoseconds, level: own.uid == 0 ? .claimable : .kernel,
+            isDelegated: false, domain: .own)
         let context = PacketContext(
             session: -1, record: record, subject: 0, serial: nextPacketSerial,
             nowNanoseconds: nowNanoseconds, pendingReply: nil)

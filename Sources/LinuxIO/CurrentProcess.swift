@@ -14,6 +14,11 @@ public enum CurrentProcess {
     /// The corresponding C function is `getegid`.
     public static var effectiveGroupID: UInt32 { getegid() }
 
+    /// Ends the process with a status, 0 to 255.
+    ///
+    /// The corresponding C function is `exit`.
+    public static func exit(status: Int32) -> Never { Glibc.exit(status) }
+
     /// How many descriptors may be open: the limit in force, and how far it can be raised.
     public struct DescriptorLimit: Equatable, Sendable {
         public let soft: UInt64
