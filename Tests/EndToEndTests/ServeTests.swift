@@ -89,6 +89,26 @@ struct ServeTests {
         #expect(!version.outputText.contains("9.9"))
     }
 
+    @Test(
+        "A subscription that asks for a sender's uid gets only that uid's messages",
+        .enabled(if: Actors.isRoot, "needs root"))
+    func subscribeBySender() throws {
+        let broker = try BrokerUnderTest()
+        let subscriber = try broker.run([
+            "sub", "jobs/#", "--from-uid", "1000-1999", "-C", "2", "-W", "30", "--format", "json",
+        ])
+        try broker.waitForSubscriptions(1)
+        for uid in [0, 1_000, 2_000, 1_999, 1_000] {
+            let publisher = try broker.run(
+                ["pub", "jobs/one", "\(uid)", "--ack"],
+                prefix: ["setpriv", "--reuid=\(uid)", "--regid=\(uid)", "--clear-groups"])
+            #expect(publisher.wait() == 0, "\(publisher.errorText)")
+        }
+        #expect(subscriber.wait() == 0, "\(subscriber.errorText)")
+        let uids = try subscriber.outputLines.map { try DeliveredMessage($0).sender("uid") }
+        #expect(uids == [1_000, 1_999])
+    }
+
     @Test("bench counts every message and loses none")
     func bench() throws {
         let process = try ChildProcess([
