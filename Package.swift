@@ -107,9 +107,9 @@ let package = Package(
 // The benchmarks are no part of what users build: `make bench` asks for them.
 if Context.environment["BROKER_BENCHMARKS"] == "1" {
     package.targets += [
-        .target(name: "CAllocationCount", path: "Benchmarks/CAllocationCount"),
+        .target(name: "CMeasurement", path: "Benchmarks/CMeasurement"),
         .executableTarget(
-            name: "CoreBenchmark", dependencies: ["BrokerCore", "BrokerWire", "CAllocationCount"],
+            name: "CoreBenchmark", dependencies: ["BrokerCore", "BrokerWire", "CMeasurement"],
             path: "Benchmarks/Core", swiftSettings: strict),
     ]
 }

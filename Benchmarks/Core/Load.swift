@@ -1,6 +1,6 @@
 import BrokerCore
 import BrokerWire
-import CAllocationCount
+import CMeasurement
 
 /// A broker core under the load of one scenario: packets of 64 KiB go in, what comes out is
 /// prepared and counted as sent at once.
@@ -39,11 +39,12 @@ struct Load: ~Copyable {
         var allocations: UInt64 = .max
         run(rounds: rounds)
         for _ in 0..<7 {
-            let before = callocationcount_total()
-            let clock = ContinuousClock()
-            let elapsed = clock.measure { run(rounds: rounds) }
-            allocations = min(allocations, callocationcount_total() - before)
-            best = min(best, elapsed / .nanoseconds(1))
+            let before = cmeasurement_allocations()
+            let start = cmeasurement_nanoseconds()
+            run(rounds: rounds)
+            let elapsed = cmeasurement_nanoseconds() - start
+            allocations = min(allocations, cmeasurement_allocations() - before)
+            best = min(best, Double(elapsed))
         }
         let messages = Double(rounds * messagesPerRound)
         return Measurement(

@@ -44,6 +44,8 @@ package struct BrokerConfiguration: Sendable {
 package struct Broker: ~Copyable {
     package let configuration: BrokerConfiguration
     package internal(set) var statistics = Statistics()
+    /// Of the configuration: what a message may have.
+    let messageBytesMax: Int
     let startedNanoseconds: UInt64
     /// Set once: no new connections, sessions drain.
     package internal(set) var isShuttingDown = false
@@ -91,6 +93,7 @@ package struct Broker: ~Copyable {
         precondition(configuration.packetBytesMax <= Limits.packetBytesMax)
         precondition(configuration.name.utf8.count <= Limits.clientNameBytesMax)
         self.configuration = configuration
+        messageBytesMax = configuration.messageBytesMax
         startedNanoseconds = nowNanoseconds
         routes = RouteCache(seed: configuration.hashSeed)
         pool = PacketPool(packetBytesMax: configuration.packetBytesMax)

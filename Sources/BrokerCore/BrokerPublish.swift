@@ -13,18 +13,14 @@ extension Broker {
         let route =
             routes.find(topic, subject: context.subject, hash: hash)
             ?? findRoute(topic, context.record, subject: context.subject, hash: hash)
-        guard route.reason == .success,
-            frame.body.count <= configuration.messageBytesMax
-        else {
+        guard route.reason == .success, frame.body.count <= messageBytesMax else {
             let reason = route.reason == .success ? ReasonCode.packetTooLarge : route.reason
             refusePublish(frame, reason, packet, &context, into: &effects)
             return
         }
         let sequence = nextSequence
         nextSequence &+= 1
-        statistics.messagesAccepted &+= 1
-        if context.record.isDelegated { statistics.messagesDelegated &+= 1 }
-        sessions[context.session].messagesPublished &+= 1
+        context.accepted &+= 1
         let body = packet.extracting(frame.body)
         var receivers = 0
         var index = route.first
@@ -40,7 +36,7 @@ extension Broker {
             }
             deliver(
                 body, topicLength: frame.topic.count, sequence: sequence, to: subscription,
-                bytesToCome: packet.count &- frame.payload.upperBound, context,
+                bytesToCome: packet.count &- frame.payload.upperBound, &context,
                 into: &effects)
             receivers &+= 1
         }
@@ -51,28 +47,33 @@ extension Broker {
         }
     }
 
-    /// Appends one message to the queue of one subscription.
+    /// Appends one message to the queue of one subscription. The context is passed in place only
+    /// so that it is not copied for each receiver.
     @inline(__always)
     private mutating func deliver(
         _ body: Span<UInt8>, topicLength: Int, sequence: UInt64, to subscription: Int,
-        bytesToCome: Int, _ context: PacketContext, into effects: inout Effects
+        bytesToCome: Int, _ context: inout PacketContext, into effects: inout Effects
     ) {
         let tail = subscriptions[subscription].queue.tail
-        let needed = DeliverFrame.overheadBytes &+ body.count
-        if tail == PacketPool.none || pool[tail].senderSerial != context.serial
-            || pool[tail].buffer.freeBytes < needed
+        let number = subscriptions[subscription].number
+        if tail != PacketPool.none,
+            pool[tail].append(
+                sequence: sequence, subscription: number, body: body, topicLength: topicLength,
+                serial: context.serial)
         {
-            guard
-                makeRoom(
-                    for: needed, in: subscription, bytesToCome: bytesToCome, context,
-                    into: &effects)
-            else { return }
+            return
         }
+        let needed = DeliverFrame.overheadBytes &+ body.count
+        guard
+            makeRoom(
+                for: needed, in: subscription, bytesToCome: bytesToCome, &context,
+                into: &effects)
+        else { return }
         let packet = subscriptions[subscription].queue.tail
-        pool[packet].buffer.appendDeliver(
-            sequence: sequence, subscription: subscriptions[subscription].number, body: body,
-            topicLength: topicLength)
-        pool[packet].deliveries &+= 1
+        let isAppended = pool[packet].append(
+            sequence: sequence, subscription: number, body: body, topicLength: topicLength,
+            serial: context.serial)
+        precondition(isAppended)
     }
 
     /// Makes the tail of the queue a packet that has `needed` bytes free and holds the sender of
@@ -81,8 +82,8 @@ extension Broker {
     /// - Returns: false if the message is not to be queued: the session is about to end.
     @inline(never)
     private mutating func makeRoom(
-        for needed: Int, in subscription: Int, bytesToCome: Int, _ context: PacketContext,
-        into effects: inout Effects
+        for needed: Int, in subscription: Int, bytesToCome: Int,
+        _ context: inout PacketContext, into effects: inout Effects
     ) -> Bool {
         let session = Int(subscriptions[subscription].session)
         if sessions[session].isDoomed {
@@ -261,8 +262,8 @@ extension Broker {
 
     /// Delivers a message of the broker itself, to all who match or to one subscription.
     mutating func publishOwn(
-        topic: [UInt8], payload: [UInt8], only subscription: Int?, _ context: PacketContext,
-        into effects: inout Effects
+        topic: [UInt8], payload: [UInt8], only subscription: Int?,
+        _ context: inout PacketContext, into effects: inout Effects
     ) {
         let body = topic + payload
         let sequence = nextSequence
@@ -276,7 +277,7 @@ extension Broker {
             else { continue }
             deliver(
                 body.span, topicLength: topic.count, sequence: sequence, to: receiver,
-                bytesToCome: 0, context, into: &effects)
+                bytesToCome: 0, &context, into: &effects)
         }
         routes.receivers.removeLast(route.count)
     }

@@ -9,6 +9,10 @@ struct PacketContext {
     let nowNanoseconds: UInt64
     /// Answers to PUBLISH frames that still may grow: consecutive tokens, the same reason.
     var pendingReply: PendingReply?
+    /// Whether PUBLISH is taken: kept here, since the session's state is not cheap to look at.
+    var isActive = false
+    /// Messages accepted, not yet counted in statistics and session.
+    var accepted: UInt64 = 0
 }
 
 struct PendingReply {
@@ -46,6 +50,7 @@ extension Broker {
                 flushReply(&context, packet, into: &effects)
                 doom(slot, error.reason, error.description)
             }
+            countAccepted(&context)
         }
         endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
     }
@@ -101,7 +106,8 @@ extension Broker {
         nextPacketSerial += 1
         return PacketContext(
             session: slot, record: record, subject: subjectNumber(of: record, session: slot),
-            serial: serial, nowNanoseconds: nowNanoseconds, pendingReply: nil)
+            serial: serial, nowNanoseconds: nowNanoseconds, pendingReply: nil,
+            isActive: sessions[slot].isActive)
     }
 
     /// A small number for the subject, equal for equal subjects while the broker runs.
@@ -137,17 +143,26 @@ extension Broker {
     ) throws(WireError) {
         var cursor = try FrameCursor(packet: packet)
         while let header = try cursor.next(in: packet) {
-            if header.type == .publish && sessions[context.session].state == .active {
+            if case .publish = header.type, context.isActive {
                 publish(PublishFrame(header, in: packet), packet, &context, into: &effects)
                 // Its own message, or its unread replies, may have ended it.
-                if sessions[context.session].isDoomed { break }
+                if !doomed.isEmpty && sessions[context.session].isDoomed { break }
             } else {
                 flushReply(&context, packet, into: &effects)
                 try receive(header, packet, &context, into: &effects)
                 if sessions[context.session].isDoomed { return }
+                context.isActive = sessions[context.session].isActive
             }
         }
         flushReply(&context, packet, into: &effects)
+    }
+
+    /// Counts what has been accepted since the last time: once per packet, not per message.
+    mutating func countAccepted(_ context: inout PacketContext) {
+        statistics.messagesAccepted &+= context.accepted
+        if context.record.isDelegated { statistics.messagesDelegated &+= context.accepted }
+        sessions[context.session].messagesPublished &+= context.accepted
+        context.accepted = 0
     }
 
     /// Frames other than PUBLISH, and PUBLISH where it is not allowed.
@@ -156,6 +171,7 @@ extension Broker {
         into effects: inout Effects
     ) throws(WireError) {
         let slot = context.session
+        countAccepted(&context)
         guard (header.type == .hello) == (sessions[slot].state == .greeting) else {
             let text = header.type == .hello ? "HELLO came twice" : "the first frame is not HELLO"
             doom(slot, .protocolError, text)

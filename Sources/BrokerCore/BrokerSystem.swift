@@ -12,14 +12,14 @@ extension Broker {
             pid: own.pid, uid: own.uid, gid: own.gid, process: own.process, opener: own,
             timeNanoseconds: wallNanoseconds, level: own.uid == 0 ? .claimable : .kernel,
             isDelegated: false, domain: .own)
-        let context = PacketContext(
+        var context = PacketContext(
             session: -1, record: record, subject: 0, serial: nextPacketSerial,
-            nowNanoseconds: nowNanoseconds, pendingReply: nil)
+            nowNanoseconds: nowNanoseconds)
         nextPacketSerial += 1
         for (name, value) in systemTopics(nowNanoseconds: nowNanoseconds) {
             publishOwn(
                 topic: Array("$SYS/broker/\(name)".utf8), payload: Array(value.utf8),
-                only: subscription, context, into: &effects)
+                only: subscription, &context, into: &effects)
         }
         endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
     }

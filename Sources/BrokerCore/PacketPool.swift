@@ -15,6 +15,22 @@ struct PacketPool: ~Copyable {
         /// Serial of the received packet whose SENDER stands last in it; 0: no SENDER yet.
         var senderSerial: UInt64 = 0
         var isLossNotice = false
+
+        /// Appends a message if there is room for it behind a SENDER of its received packet.
+        @inline(__always)
+        mutating func append(
+            sequence: UInt64, subscription: UInt32, body: Span<UInt8>, topicLength: Int,
+            serial: UInt64
+        ) -> Bool {
+            guard senderSerial == serial,
+                buffer.freeBytes >= DeliverFrame.overheadBytes &+ body.count
+            else { return false }
+            buffer.appendDeliver(
+                sequence: sequence, subscription: subscription, body: body,
+                topicLength: topicLength)
+            deliveries &+= 1
+            return true
+        }
     }
 
     static let none: Int32 = -1

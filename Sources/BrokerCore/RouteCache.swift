@@ -107,9 +107,13 @@ struct RouteCache {
     func hash(_ topic: Span<UInt8>, subject: UInt32) -> UInt64 {
         var hash = seed ^ (UInt64(subject) &* 0x9E37_79B9_7F4A_7C15) ^ UInt64(topic.count)
         var offset = 0
-        while offset &+ 8 <= topic.count {
-            hash = Self.mix(hash ^ topic.loadUInt64(at: offset))
-            offset &+= 8
+        if topic.count >= 8 {
+            while offset &+ 8 < topic.count {
+                hash = Self.mix(hash ^ topic.loadUInt64(at: offset))
+                offset &+= 8
+            }
+            // The last eight bytes overlap those before them; the length is in the hash.
+            return Self.mix(hash ^ topic.loadUInt64(at: topic.count &- 8))
         }
         var last: UInt64 = 0
         while offset < topic.count {

@@ -67,6 +67,10 @@ struct Session {
     var messagesDelivered: UInt64 = 0
     var publishesRefused: UInt64 = 0
 
+    var isActive: Bool {
+        if case .active = state { true } else { false }
+    }
+
     var isReading: Bool {
         switch state {
         case .greeting, .active: pausedBy == PacketPool.none

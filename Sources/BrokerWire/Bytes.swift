@@ -19,14 +19,18 @@ extension Span where Element == UInt8 {
         UInt64(loadUInt32(at: offset)) | UInt64(loadUInt32(at: offset &+ 4)) << 32
     }
 
-    /// Whether both spans hold the same bytes. Eight at a time: topics are compared per message.
-    @inlinable
+    /// Whether both spans hold the same bytes. Eight at a time, the last eight overlapping those
+    /// before them: topics are compared per message.
+    @inlinable @inline(__always)
     package func equals(_ other: Span<UInt8>) -> Bool {
         guard count == other.count else { return false }
         var offset = 0
-        while offset &+ 8 <= count {
-            if loadUInt64(at: offset) != other.loadUInt64(at: offset) { return false }
-            offset &+= 8
+        if count >= 8 {
+            while offset &+ 8 < count {
+                if loadUInt64(at: offset) != other.loadUInt64(at: offset) { return false }
+                offset &+= 8
+            }
+            return loadUInt64(at: count &- 8) == other.loadUInt64(at: count &- 8)
         }
         while offset < count {
             if self[offset] != other[offset] { return false }

@@ -1,7 +1,7 @@
 /// The header every frame begins with, and the types there are. Protocol/README.md, sections 2, 3
 /// and 5. Frames are read in place: payload structs hold numbers and byte ranges of the packet,
 /// never copies.
-package enum FrameType: UInt8, Sendable, CaseIterable {
+public enum FrameType: UInt8, Sendable, CaseIterable {
     case hello = 0x01
     case welcome = 0x02
     case publish = 0x03
@@ -62,25 +62,30 @@ package enum FrameType: UInt8, Sendable, CaseIterable {
     }
 }
 
-package enum PacketHeader {
-    package static let byteCount = 8
+public enum PacketHeader {
+    @inlinable
+    package static var byteCount: Int { 8 }
     /// `C5 00 B7 00`, read as a little-endian number.
     package static let magic: UInt32 = 0x00B7_00C5
 }
 
 /// One frame of a packet whose header, flags and lengths have been checked.
-package struct FrameHeader: Equatable, Sendable {
-    package static let byteCount = 8
-    package static let acknowledgeFlag: UInt8 = 1
-    package static let moreFlag: UInt8 = 1
-    @usableFromInline static let criticalFlags: UInt8 = 0x0F
+public struct FrameHeader: Equatable, Sendable {
+    @inlinable
+    package static var byteCount: Int { 8 }
+    @inlinable
+    package static var acknowledgeFlag: UInt8 { 1 }
+    @inlinable
+    package static var moreFlag: UInt8 { 1 }
+    @inlinable
+    static var criticalFlags: UInt8 { 0x0F }
 
-    package let type: FrameType
-    package let flags: UInt8
+    @usableFromInline package let type: FrameType
+    @usableFromInline package let flags: UInt8
     /// Offset of the frame in the packet.
-    package let offset: Int
-    package let length: Int
-    package let leadLength: Int
+    @usableFromInline package let offset: Int
+    @usableFromInline package let length: Int
+    @usableFromInline package let leadLength: Int
 
     @inlinable @inline(__always)
     init(type: FrameType, flags: UInt8, offset: Int, length: Int, leadLength: Int) {
@@ -112,9 +117,11 @@ package struct FrameHeader: Equatable, Sendable {
 
 /// Walks over the frames of one packet. Invariant: `PacketHeader.byteCount ≤ offset ≤ byteCount`,
 /// and `offset` is where a frame begins or the packet ends.
-package struct FrameCursor: Equatable, Sendable {
-    package private(set) var offset: Int
-    private let byteCount: Int
+public struct FrameCursor: Equatable, Sendable {
+    @usableFromInline var position: Int
+    @usableFromInline let byteCount: Int
+
+    package var offset: Int { position }
 
     /// Checks the packet header.
     package init(packet: Span<UInt8>) throws(WireError) {
@@ -126,17 +133,17 @@ package struct FrameCursor: Equatable, Sendable {
             throw WireError(.packetLength(stated: stated), at: 0)
         }
         guard stated > PacketHeader.byteCount else { throw WireError(.noFrames, at: 0) }
-        offset = PacketHeader.byteCount
+        position = PacketHeader.byteCount
         byteCount = packet.count
     }
 
     /// The next frame, or nil at the end of the packet. Frames of unknown types that may be
     /// ignored are stepped over.
-    @inline(__always)
+    @inlinable @inline(__always)
     package mutating func next(in packet: Span<UInt8>) throws(WireError) -> FrameHeader? {
         precondition(packet.count == byteCount)
-        while offset < byteCount {
-            let start = offset
+        while position < byteCount {
+            let start = position
             let rest = byteCount &- start
             guard rest >= FrameHeader.byteCount else {
                 throw WireError(.frameLength(stated: rest), at: start)
@@ -145,7 +152,7 @@ package struct FrameCursor: Equatable, Sendable {
             guard length >= FrameHeader.byteCount, length <= rest else {
                 throw WireError(.frameLength(stated: length), at: start)
             }
-            offset = start &+ length
+            position = start &+ length
             let rawType = packet[start &+ 4]
             guard let type = FrameType(rawValue: rawType) else {
                 if rawType & 0x80 != 0 { continue }
@@ -162,8 +169,8 @@ package struct FrameCursor: Equatable, Sendable {
 }
 
 extension FrameHeader {
-    @inline(__always)
-    fileprivate func check() throws(WireError) {
+    @inlinable @inline(__always)
+    func check() throws(WireError) {
         if flags & Self.criticalFlags & ~type.knownFlags != 0 {
             throw WireError(.criticalFlags(flags), at: offset)
         }

@@ -61,16 +61,17 @@ package struct WelcomeFrame: Equatable, Sendable {
     }
 }
 
-package struct PublishFrame: Equatable, Sendable {
+public struct PublishFrame: Equatable, Sendable {
     /// Bytes of a PUBLISH besides topic and payload.
-    package static let overheadBytes = FrameHeader.byteCount + 4
+    @inlinable
+    package static var overheadBytes: Int { FrameHeader.byteCount + 4 }
 
-    package let token: UInt32
-    package let wantsAcknowledgement: Bool
-    package let topic: Range<Int>
-    package let payload: Range<Int>
+    @usableFromInline package let token: UInt32
+    @usableFromInline package let wantsAcknowledgement: Bool
+    @usableFromInline package let topic: Range<Int>
+    @usableFromInline package let payload: Range<Int>
 
-    @inline(__always)
+    @inlinable @inline(__always)
     package init(_ header: FrameHeader, in packet: Span<UInt8>) {
         precondition(header.type == .publish)
         token = packet.loadUInt32(at: header.fixed)
@@ -80,7 +81,7 @@ package struct PublishFrame: Equatable, Sendable {
     }
 
     /// Topic and payload, which stand side by side, in PUBLISH as in DELIVER.
-    @inline(__always)
+    @inlinable @inline(__always)
     package var body: Range<Int> { topic.lowerBound..<payload.upperBound }
 }
 
@@ -142,9 +143,10 @@ package struct SenderFrame: Equatable, Sendable {
     }
 }
 
-package struct DeliverFrame: Equatable, Sendable {
+public struct DeliverFrame: Equatable, Sendable {
     /// Bytes of a DELIVER besides topic and payload.
-    package static let overheadBytes = FrameHeader.byteCount + 12
+    @inlinable
+    package static var overheadBytes: Int { FrameHeader.byteCount + 12 }
 
     package let sequence: UInt64
     package let subscription: UInt32

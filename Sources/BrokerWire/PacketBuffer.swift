@@ -1,12 +1,11 @@
-package import BasicContainers
+public import BasicContainers
 
 /// A packet while it is being written: the packet header, then whole frames. Owned by whoever
 /// fills it and reused after `clear()`. Invariant: `bytes.count` is 0 or at least a packet header,
 /// and never more than the capacity given at the start.
-package struct PacketBuffer: ~Copyable {
+public struct PacketBuffer: ~Copyable {
     @usableFromInline var bytes: RigidArray<UInt8>
-    /// Frames written since the last `clear()`.
-    package private(set) var frameCount = 0
+    @usableFromInline var frames = 0
 
     /// - Parameter capacityBytes: largest packet this buffer can hold, header included.
     package init(capacityBytes: Int) {
@@ -16,23 +15,29 @@ package struct PacketBuffer: ~Copyable {
         writePacketHeader()
     }
 
+    @inlinable
     package var byteCount: Int { bytes.count }
+    @inlinable
     package var capacityBytes: Int { bytes.capacity }
-    package var isEmpty: Bool { frameCount == 0 }
+    /// Frames written since the last `clear()`.
+    @inlinable
+    package var frameCount: Int { frames }
+    @inlinable
+    package var isEmpty: Bool { frames == 0 }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     package var freeBytes: Int { bytes.freeCapacity }
 
     /// Forgets all frames and begins anew, in the same memory.
     package mutating func clear() {
         bytes.removeAll()
-        frameCount = 0
+        frames = 0
         writePacketHeader()
     }
 
     /// The finished packet, its length filled in, ready to be sent.
     package mutating func seal() {
-        precondition(frameCount > 0)
+        precondition(frames > 0)
         let length = UInt32(bytes.count)
         for index in 0..<4 {
             bytes[4 + index] = UInt8(truncatingIfNeeded: length >> UInt32(8 * index))
@@ -68,7 +73,7 @@ package struct PacketBuffer: ~Copyable {
             output.append(littleEndian: UInt16(truncatingIfNeeded: leadLength))
             fixed(&output)
         }
-        frameCount &+= 1
+        frames &+= 1
     }
 
     private mutating func append(text: String) {
@@ -93,16 +98,36 @@ extension PacketBuffer {
     }
 
     /// - Parameter body: topic and payload side by side, as they stand in the PUBLISH frame.
-    @inline(__always)
+    ///
+    /// Once per message and receiver: the header is put together in registers and appended as a
+    /// whole, not byte by byte.
+    @inlinable @inline(__always)
     package mutating func appendDeliver(
         sequence: UInt64, subscription: UInt32, body: Span<UInt8>, topicLength: Int
     ) {
-        beginFrame(.deliver, leadLength: topicLength, tailLength: body.count &- topicLength) {
-            output in
-            output.append(littleEndian: sequence)
-            output.append(littleEndian: subscription)
-        }
+        precondition(topicLength >= 0 && topicLength <= body.count)
+        precondition(topicLength <= Int(UInt16.max))
+        let length = UInt32(truncatingIfNeeded: DeliverFrame.overheadBytes &+ body.count)
+        let head =
+            UInt64(length)
+            | UInt64(FrameType.deliver.rawValue) << 32
+            | UInt64(UInt16(truncatingIfNeeded: topicLength)) << 48
+        let header: InlineArray<20, UInt8> = [
+            UInt8(truncatingIfNeeded: head), UInt8(truncatingIfNeeded: head >> 8),
+            UInt8(truncatingIfNeeded: head >> 16), UInt8(truncatingIfNeeded: head >> 24),
+            UInt8(truncatingIfNeeded: head >> 32), UInt8(truncatingIfNeeded: head >> 40),
+            UInt8(truncatingIfNeeded: head >> 48), UInt8(truncatingIfNeeded: head >> 56),
+            UInt8(truncatingIfNeeded: sequence), UInt8(truncatingIfNeeded: sequence >> 8),
+            UInt8(truncatingIfNeeded: sequence >> 16), UInt8(truncatingIfNeeded: sequence >> 24),
+            UInt8(truncatingIfNeeded: sequence >> 32), UInt8(truncatingIfNeeded: sequence >> 40),
+            UInt8(truncatingIfNeeded: sequence >> 48), UInt8(truncatingIfNeeded: sequence >> 56),
+            UInt8(truncatingIfNeeded: subscription), UInt8(truncatingIfNeeded: subscription >> 8),
+            UInt8(truncatingIfNeeded: subscription >> 16),
+            UInt8(truncatingIfNeeded: subscription >> 24),
+        ]
+        bytes.append(copying: header.span)
         bytes.append(copying: body)
+        frames &+= 1
     }
 
     package mutating func appendSender(_ record: SenderRecord, origin: Span<UInt8>) {

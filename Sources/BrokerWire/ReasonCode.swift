@@ -2,12 +2,21 @@
 public struct ReasonCode: RawRepresentable, Hashable, Sendable {
     public let rawValue: UInt16
 
+    @inlinable
     public init(rawValue: UInt16) {
         self.rawValue = rawValue
     }
 
-    public static let success = ReasonCode(rawValue: 0x00)
-    public static let noMatchingSubscribers = ReasonCode(rawValue: 0x10)
+    /// What the standard library has for every RawRepresentable is generic, and not inlined.
+    @inlinable
+    public static func == (left: ReasonCode, right: ReasonCode) -> Bool {
+        left.rawValue == right.rawValue
+    }
+
+    @inlinable
+    public static var success: ReasonCode { ReasonCode(rawValue: 0x00) }
+    @inlinable
+    public static var noMatchingSubscribers: ReasonCode { ReasonCode(rawValue: 0x10) }
     public static let unspecifiedError = ReasonCode(rawValue: 0x80)
     public static let malformedPacket = ReasonCode(rawValue: 0x81)
     public static let protocolError = ReasonCode(rawValue: 0x82)

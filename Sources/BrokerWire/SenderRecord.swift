@@ -70,7 +70,8 @@ public struct SenderRecord: Equatable, Sendable {
 extension SenderRecord {
     /// (uid_t)-1 is never a uid or gid: the kernel uses it for "none".
     package static let noID = UInt32.max
-    package static let byteCount = 56
+    @inlinable
+    package static var byteCount: Int { 56 }
 
     /// Reads the record at `offset`, which must have `byteCount` bytes behind it.
     package init(reading bytes: Span<UInt8>, at offset: Int) {

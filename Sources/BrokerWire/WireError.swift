@@ -1,6 +1,6 @@
 /// What is wrong with a packet, and where. Protocol/README.md, sections 2, 3 and 8.
-package struct WireError: Error, Equatable {
-    package enum Fault: Equatable, Sendable {
+public struct WireError: Error, Equatable {
+    public enum Fault: Equatable, Sendable {
         case magic
         case packetLength(stated: Int)
         case noFrames
@@ -17,7 +17,7 @@ package struct WireError: Error, Equatable {
     }
 
     /// What can be wrong with the lists in the tail of SUBSCRIBE.
-    package enum Tail: Equatable, Sendable {
+    public enum Tail: Equatable, Sendable {
         case filterTruncated
         case rangeTruncated
     }
@@ -26,6 +26,7 @@ package struct WireError: Error, Equatable {
     /// Offset in the packet: of the frame that is wrong, or 0 for the packet header.
     package let offset: Int
 
+    @usableFromInline
     package init(_ fault: Fault, at offset: Int) {
         self.fault = fault
         self.offset = offset
@@ -43,7 +44,7 @@ package struct WireError: Error, Equatable {
 }
 
 extension WireError: CustomStringConvertible {
-    package var description: String {
+    public var description: String {
         "\(sentence), at byte \(offset) of the packet"
     }
 

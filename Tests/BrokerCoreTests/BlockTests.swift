@@ -1,6 +1,7 @@
-@testable import BrokerCore
 import BrokerWire
 import Testing
+
+@testable import BrokerCore
 
 @Suite("Slow subscribers: block")
 struct BlockTests {
@@ -126,7 +127,8 @@ struct BlockTests {
         harness.expectNothingLeft()
     }
 
-    @Test("A publisher held back by two subscriptions is not lost when one lets it go",
+    @Test(
+        "A publisher held back by two subscriptions is not lost when one lets it go",
         arguments: [false, true])
     func twoHolds(isReversed: Bool) throws {
         let harness = CoreHarness()

@@ -1,6 +1,7 @@
-@testable import BrokerCore
 import BrokerWire
 import Testing
+
+@testable import BrokerCore
 
 /// A broker core with fake clients around it: feeds packets in and does with the effects what
 /// the shell would do. Each client has a "kernel" that takes a number of packets and then blocks.
@@ -128,8 +129,9 @@ final class CoreHarness {
     /// Subscribes and takes the answer out of what the client received.
     @discardableResult
     func subscribe(
-        _ client: Int, _ number: UInt32, _ filters: String..., overflow: OverflowPolicy = .disconnect,
-        queueBytesMax: UInt32 = 0, uids: [IDRange] = [], gids: [IDRange] = []
+        _ client: Int, _ number: UInt32, _ filters: String...,
+        overflow: OverflowPolicy = .disconnect, queueBytesMax: UInt32 = 0, uids: [IDRange] = [],
+        gids: [IDRange] = []
     ) -> ReplyFrame? {
         token &+= 1
         let frame = SubscribeFrame(

@@ -1,6 +1,7 @@
-@testable import BrokerCore
 import BrokerWire
 import Testing
+
+@testable import BrokerCore
 
 @Suite("Handshake: the states of a session")
 struct HandshakeTests {

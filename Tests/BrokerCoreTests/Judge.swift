@@ -1,6 +1,7 @@
-@testable import BrokerCore
 import BrokerWire
 import TestSupport
+
+@testable import BrokerCore
 
 /// Says what the broker has to do, in the most obvious and slowest way: no cache, no trie, no
 /// queues. It knows who is subscribed to what and keeps everything each subscription must see.
@@ -159,8 +160,8 @@ struct Judge {
     private func isAllowed(_ sender: Sender) -> Bool {
         let uids = [sender.attestation.uid, sender.opener.record.uid]
         let privileged: Set<UInt32> = [0, brokerUID]
-        return isOpenToAll
-            || (privileged.contains(uids[0]) && (uids[0] == uids[1] || privileged.contains(uids[1])))
+        if isOpenToAll { return true }
+        return uids.allSatisfy(privileged.contains)
     }
 
     private func admits(_ ranges: [(first: UInt32, last: UInt32)], _ id: UInt32) -> Bool {

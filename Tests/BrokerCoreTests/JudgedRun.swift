@@ -1,7 +1,8 @@
-@testable import BrokerCore
 import BrokerWire
 import TestSupport
 import Testing
+
+@testable import BrokerCore
 
 /// One random run: clients that connect, subscribe, publish, stall and leave, in front of a broker
 /// and a judge. Everything follows from the seed.

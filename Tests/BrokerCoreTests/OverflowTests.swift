@@ -1,6 +1,7 @@
-@testable import BrokerCore
 import BrokerWire
 import Testing
+
+@testable import BrokerCore
 
 @Suite("Slow subscribers: disconnect and drop-oldest")
 struct OverflowTests {
@@ -54,9 +55,11 @@ struct OverflowTests {
         harness.expectNothingLeft()
     }
 
-    @Test("A queue never holds more than its limit, but always one message", arguments: [
-        1, 4_096, 8_192, 20_000, 65_536, 100_000, 1_000_000,
-    ])
+    @Test(
+        "A queue never holds more than its limit, but always one message",
+        arguments: [
+            1, 4_096, 8_192, 20_000, 65_536, 100_000, 1_000_000,
+        ])
     func queueLimit(limit: Int) throws {
         for overflow in [OverflowPolicy.disconnect, .dropOldest] {
             for bytes in [10, 3_000, 5_000, 70_000] {

@@ -1,6 +1,7 @@
-@testable import BrokerCore
 import BrokerWire
 import Testing
+
+@testable import BrokerCore
 
 @Suite("Publishing: decide, route, deliver")
 struct PublishTests {
@@ -44,9 +45,10 @@ struct PublishTests {
         harness.unblock(subscriber)
         let uids = harness.takeDeliveries(subscriber).map(\.sender.uid)
         #expect(
-            uids == [UInt32(1), 2_147_483_648, 4_294_967_294, 65_534, 0].flatMap {
-                [$0, $0, $0]
-            })
+            uids
+                == [UInt32(1), 2_147_483_648, 4_294_967_294, 65_534, 0].flatMap {
+                    [$0, $0, $0]
+                })
         harness.expectNothingLeft()
     }
 
@@ -54,7 +56,9 @@ struct PublishTests {
     func refusals() throws {
         let harness = CoreHarness()
         let client = try harness.join(uid: 0)
-        let topics = ["$SYS/x", "$", "", "a/+", "a#", "a\u{0}", String(repeating: "x", count: 1_025)]
+        let topics = [
+            "$SYS/x", "$", "", "a/+", "a#", "a\u{0}", String(repeating: "x", count: 1_025),
+        ]
         let reasons: [ReasonCode] = [
             .notPermitted, .notPermitted, .topicNameInvalid, .topicNameInvalid,
             .topicNameInvalid, .topicNameInvalid, .topicNameInvalid,

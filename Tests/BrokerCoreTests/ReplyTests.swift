@@ -1,6 +1,7 @@
-@testable import BrokerCore
 import BrokerWire
 import Testing
+
+@testable import BrokerCore
 
 @Suite("Replies: merging, order, limits, status")
 struct ReplyTests {
@@ -156,7 +157,7 @@ struct ReplyTests {
         harness.expectNothingLeft()
     }
 
-    @Test("A document larger than the limit of replies is sent whole, a second one behind it is not")
+    @Test("A document larger than the limit of replies is sent whole, one behind it is not")
     func largeStatus() throws {
         var configuration = Sample.configuration()
         configuration.replyBytesPerSessionMax = 131_072

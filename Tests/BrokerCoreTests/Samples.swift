@@ -1,5 +1,6 @@
-@testable import BrokerCore
 import BrokerWire
+
+@testable import BrokerCore
 
 /// Identities and configurations that tests begin with.
 enum Sample {

@@ -1,7 +1,8 @@
-@testable import BrokerCore
 import BrokerWire
 import TestSupport
 import Testing
+
+@testable import BrokerCore
 
 @Suite("SubscriptionTrie: filters in, matching subscriptions out")
 struct SubscriptionTrieTests {

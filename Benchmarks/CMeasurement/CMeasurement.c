@@ -2,10 +2,11 @@
  * Counts allocations by defining the allocation functions of the C library in the executable,
  * where they take precedence, and passing each call on. Benchmarks only.
  */
-#include "CAllocationCount.h"
+#include "CMeasurement.h"
 
 #include <errno.h>
 #include <stddef.h>
+#include <time.h>
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
@@ -15,8 +16,14 @@ extern void __libc_free(void *pointer);
 
 static uint64_t total;
 
-uint64_t callocationcount_total(void) {
+uint64_t cmeasurement_allocations(void) {
     return __atomic_load_n(&total, __ATOMIC_RELAXED);
+}
+
+uint64_t cmeasurement_nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 static void count(void) {
