@@ -25,6 +25,13 @@ final class Connection {
     /// Sending failed for good; what is left is to read until the end.
     var isPeerGone = false
 
+    /// How many packets to take at once: few large ones, so that they stay in the processor's
+    /// cache, many small ones, so that the system calls are shared.
+    private(set) var packetsPerReceive = Connection.largePacketsPerReceive
+    static let largePacketsPerReceive = 8
+    private static let smallPacketsPerReceive = 64
+    private static let smallPacketBytesMax = 4_096
+
     private var hasRoomForFarewell = false
     private var ownPacketsInRow = 0
     private var asksForPidfds: Bool
@@ -85,6 +92,13 @@ final class Connection {
                     process: process,
                     timeNanoseconds: received == 0 ? Clock.realtimeNanoseconds() : received))
         }
+    }
+
+    /// Adapts `packetsPerReceive` to the packets that come.
+    func noteReceived(packets: Int, bytes: Int) {
+        let areSmall = bytes <= packets * Self.smallPacketBytesMax
+        packetsPerReceive =
+            areSmall ? Self.smallPacketsPerReceive : Self.largePacketsPerReceive
     }
 
     /// A subscriber that is ended because it does not read has a full socket: without more room

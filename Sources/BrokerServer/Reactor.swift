@@ -12,8 +12,9 @@ struct Reactor: ~Copyable {
     private static let listenerToken = UInt64.max
     private static let wakeUpToken = UInt64.max - 1
     private static let eventsMax = 256
-    /// Packets taken from one connection in one turn.
-    private static let packetsPerReceive = 8
+    /// Packets taken from one connection in one turn: this many small ones, or
+    /// `Connection.largePacketsPerReceive`.
+    private static let packetsPerReceive = 64
     /// Connections accepted in one turn.
     private static let acceptsPerTurn = 64
     /// After this much input the queues are flushed even if more connections are ready.
@@ -101,14 +102,17 @@ struct Reactor: ~Copyable {
             if broker.isEnding(connection.id) { close(connection) } else { watch(connection, nil) }
             return
         }
-        switch receiver.receive(from: connection.descriptor) {
+        let packetsMax = connection.packetsPerReceive
+        switch receiver.receive(from: connection.descriptor, packetsMax: packetsMax) {
         case .packets(let count):
             let isOpenerAlive = connection.isOpenerAlive()
+            let bytesBefore = bytesSinceFlush
             for index in 0..<count {
                 receivePacket(
                     receiver.bytes(at: index), receiver.attestation(at: index),
                     from: connection, isOpenerAlive: isOpenerAlive)
             }
+            connection.noteReceived(packets: count, bytes: bytesSinceFlush - bytesBefore)
             if receiver.endOfStreamSeen { close(connection) }
         case .wouldBlock:
             break

@@ -95,13 +95,19 @@ public struct PacketReceiver: ~Copyable, @unchecked Sendable {
     /// ECONNRESET is not an end: a peer that closed with our packets unread makes the kernel
     /// report it before the packets the peer had sent. It is passed over once.
     ///
+    /// - Parameter packetsMax: take at most this many, if that is fewer than there are slots.
+    ///
     /// The corresponding C function is `recvmmsg` (`MSG_DONTWAIT | MSG_CMSG_CLOEXEC`).
-    public mutating func receive(from fd: borrowing OwnedDescriptor) -> Outcome {
+    public mutating func receive(
+        from fd: borrowing OwnedDescriptor, packetsMax: Int = .max
+    ) -> Outcome {
+        precondition(packetsMax > 0, "1 packet or more")
         packetCount = 0
         endOfStreamSeen = false
-        var result = receiveBatch(fd.rawValue)
+        let count = min(packetsMax, slots)
+        var result = receiveBatch(fd.rawValue, count: count)
         if case .failure(let error) = result, error.errno == .connectionReset {
-            result = receiveBatch(fd.rawValue)
+            result = receiveBatch(fd.rawValue, count: count)
         }
         switch result {
         case .success(let filled):
@@ -128,14 +134,14 @@ public struct PacketReceiver: ~Copyable, @unchecked Sendable {
         return attestations[index]
     }
 
-    private func receiveBatch(_ fd: Int32) -> Result<Int32, KernelError> {
-        for slot in 0..<slots {
+    private func receiveBatch(_ fd: Int32, count: Int) -> Result<Int32, KernelError> {
+        for slot in 0..<count {
             // The kernel has left the length that it used.
             unsafe messages[slot].msg_hdr.msg_controllen = controlBytesMax
         }
         return kernelCall("recvmmsg") {
             unsafe clinux_recvmmsg(
-                fd, messages, UInt32(slots),
+                fd, messages, UInt32(count),
                 Int32(MSG_DONTWAIT | MSG_CMSG_CLOEXEC))
         }
     }

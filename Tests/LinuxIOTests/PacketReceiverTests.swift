@@ -44,6 +44,19 @@ struct PacketReceiverTests {
         #expect(texts == (0..<sent).map { $0 == 3 ? "" : "packet \($0)" })
     }
 
+    @Test("a caller may take fewer packets than there are slots, and the rest next time")
+    func fewerThanSlots() throws {
+        let pair = try Pair()
+        try SocketOptions.enableCredentialRecording(pair.first)
+        for number in 0..<5 { #expect(send("\(number)", to: pair.second) == .sent(1)) }
+        var packets = PacketReceiver(slots: 8, packetBytesMax: 64)
+        try #require(packets.receive(from: pair.first, packetsMax: 2) == .packets(2))
+        #expect(packets.text(at: 1) == "1")
+        try #require(packets.receive(from: pair.first, packetsMax: 100) == .packets(3))
+        #expect(packets.text(at: 0) == "2")
+        #expect(packets.receive(from: pair.first, packetsMax: 1) == .wouldBlock)
+    }
+
     @Test("what the peer sent before it closed on unread packets is not lost")
     func resetBeforeData() throws {
         let pair = try Pair()
