@@ -68,7 +68,8 @@ let package = Package(
             swiftSettings: strict),
 
         .target(
-            name: "TestSupport", dependencies: ["BrokerWire", "LinuxIO", systemPackage],
+            name: "TestSupport",
+            dependencies: ["BrokerCore", "BrokerWire", "LinuxIO", systemPackage],
             path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
             name: "LinuxIOTests",
@@ -118,6 +119,7 @@ if Context.environment["BROKER_BENCHMARKS"] == "1" {
 // `make fuzz-smoke`, which sets BROKER_FUZZ and builds in a directory of its own.
 if Context.environment["BROKER_FUZZ"] == "1" {
     for (name, dependencies) in [
+        ("FuzzBroker", ["TestSupport"]),
         ("FuzzPacket", ["TestSupport"]),
         ("FuzzTopic", ["TestSupport"]),
     ] {
