@@ -132,6 +132,7 @@ package struct Broker: ~Copyable {
         session.opener = opener
         session.account = account
         session.openedNanoseconds = nowNanoseconds
+        precondition(slot == sessions.count || sessions[Int(slot)].state == .vacant)
         if Int(slot) == sessions.count {
             sessions.append(session)
         } else {
@@ -165,6 +166,7 @@ package struct Broker: ~Copyable {
         discardControl(of: slot)
         if sessions[slot].state == .greeting { quotas.finishGreeting(sessions[slot].account) }
         quotas.closeConnection(sessions[slot].account)
+        precondition(sessions[slot].hasNothingQueued && sessions[slot].subscriptions.isEmpty)
         sessions[slot] = Session(id: SessionID(slot: Int32(slot), generation: 0))
         freeSessions.append(Int32(slot))
     }

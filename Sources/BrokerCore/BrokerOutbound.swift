@@ -59,7 +59,7 @@ extension Broker {
         _ id: SessionID, count: Int, into effects: inout Effects
     ) -> Bool {
         guard let slot = slot(of: id) else { return false }
-        precondition(count <= outgoing.count)
+        precondition(count >= 0 && count <= outgoing.count)
         for index in 0..<count { retire(outgoing[index], of: slot, into: &effects) }
         outgoing.removeAll(keepingCapacity: true)
         continueDraining(slot, into: &effects)

@@ -22,6 +22,7 @@ extension Broker {
         nextSequence &+= 1
         context.accepted &+= 1
         let body = packet.extracting(frame.body)
+        context.bytesToCome = packet.count &- frame.payload.upperBound
         var receivers = 0
         var index = route.first
         let end = route.first &+ route.count
@@ -36,8 +37,7 @@ extension Broker {
             }
             deliver(
                 body, topicLength: frame.topic.count, sequence: sequence, to: subscription,
-                bytesToCome: packet.count &- frame.payload.upperBound, &context,
-                into: &effects)
+                &context, into: &effects)
             receivers &+= 1
         }
         if frame.wantsAcknowledgement {
@@ -52,7 +52,7 @@ extension Broker {
     @inline(__always)
     private mutating func deliver(
         _ body: Span<UInt8>, topicLength: Int, sequence: UInt64, to subscription: Int,
-        bytesToCome: Int, _ context: inout PacketContext, into effects: inout Effects
+        _ context: inout PacketContext, into effects: inout Effects
     ) {
         let tail = subscriptions[subscription].queue.tail
         let number = subscriptions[subscription].number
@@ -65,9 +65,7 @@ extension Broker {
         }
         let needed = DeliverFrame.overheadBytes &+ body.count
         guard
-            makeRoom(
-                for: needed, in: subscription, bytesToCome: bytesToCome, &context,
-                into: &effects)
+            makeRoom(for: needed, in: subscription, &context, into: &effects)
         else { return }
         let packet = subscriptions[subscription].queue.tail
         let isAppended = pool[packet].append(
@@ -82,8 +80,8 @@ extension Broker {
     /// - Returns: false if the message is not to be queued: the session is about to end.
     @inline(never)
     private mutating func makeRoom(
-        for needed: Int, in subscription: Int, bytesToCome: Int,
-        _ context: inout PacketContext, into effects: inout Effects
+        for needed: Int, in subscription: Int, _ context: inout PacketContext,
+        into effects: inout Effects
     ) -> Bool {
         let session = Int(subscriptions[subscription].session)
         if sessions[session].isDoomed {
@@ -97,8 +95,8 @@ extension Broker {
             tail != PacketPool.none && !pool[tail].isLossNotice
             && pool[tail].buffer.freeBytes >= senderBytes + needed
         if !fits {
-            let expected =
-                tail == PacketPool.none ? senderBytes + needed + bytesToCome : pool.batchBytes
+            let toCome = senderBytes + needed + context.bytesToCome
+            let expected = tail == PacketPool.none ? toCome : pool.batchBytes
             let capacity = pool.capacity(
                 needed: PacketHeader.byteCount + senderBytes + needed, expected: expected,
                 limit: subscriptions[subscription].queueBytesMax)
@@ -173,6 +171,7 @@ extension Broker {
         _ packet: Int32, for subscription: Int, into effects: inout Effects
     ) {
         let session = Int(subscriptions[subscription].session)
+        precondition(sessions[session].state != .vacant, "a message for nobody")
         subscriptions[subscription].queue.append(packet, in: &pool)
         quotas.chargeQueue(
             sessions[session].account, bytes: pool[packet].buffer.capacityBytes)
@@ -277,7 +276,7 @@ extension Broker {
             else { continue }
             deliver(
                 body.span, topicLength: topic.count, sequence: sequence, to: receiver,
-                bytesToCome: 0, &context, into: &effects)
+                &context, into: &effects)
         }
         routes.receivers.removeLast(route.count)
     }

@@ -11,6 +11,8 @@ struct PacketContext {
     var pendingReply: PendingReply?
     /// Whether PUBLISH is taken: kept here, since the session's state is not cheap to look at.
     var isActive = false
+    /// Bytes of the packet behind the message in hand: how large its receivers' packets may get.
+    var bytesToCome = 0
     /// Messages accepted, not yet counted in statistics and session.
     var accepted: UInt64 = 0
 }
@@ -219,6 +221,7 @@ extension Broker {
                     + "and no control characters")
             return
         }
+        precondition(sessions[slot].state == .greeting)
         sessions[slot].name = name
         sessions[slot].state = .active
         quotas.finishGreeting(sessions[slot].account)

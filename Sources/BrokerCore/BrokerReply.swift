@@ -119,6 +119,7 @@ extension Broker {
     /// message is being routed.
     mutating func doom(_ slot: Int, _ reason: ReasonCode, _ explanation: String) {
         guard !sessions[slot].isDoomed else { return }
+        precondition(sessions[slot].state != .vacant, "nobody to end")
         sessions[slot].isDoomed = true
         doomed.append((Int32(slot), Session.Farewell(reason: reason, explanation: explanation)))
     }
@@ -151,6 +152,7 @@ extension Broker {
         _ slot: Int, _ farewell: Session.Farewell, nowNanoseconds: UInt64,
         into effects: inout Effects
     ) {
+        precondition(sessions[slot].state != .vacant && sessions[slot].state != .closing)
         if sessions[slot].state == .greeting { quotas.finishGreeting(sessions[slot].account) }
         sessions[slot].state = .draining(farewell: farewell)
         releaseHold(of: slot)
@@ -179,6 +181,7 @@ extension Broker {
     }
 
     mutating func close(_ slot: Int, into effects: inout Effects) {
+        precondition(sessions[slot].state != .vacant && sessions[slot].state != .closing)
         if sessions[slot].state == .greeting { quotas.finishGreeting(sessions[slot].account) }
         sessions[slot].state = .closing
         effects.closing.append(sessions[slot].id)

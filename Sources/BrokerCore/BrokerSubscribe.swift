@@ -95,6 +95,8 @@ extension Broker {
     private mutating func makeSubscription(_ frame: SubscribeFrame, session slot: Int) -> Int {
         let index = Int(freeSubscriptions.popLast() ?? Int32(subscriptions.count))
         if index == subscriptions.count { subscriptions.append(Subscription()) }
+        precondition(subscriptions[index].session < 0, "the slot is taken")
+        precondition(frame.countViolation == nil, "what was not judged is not granted")
         let generation = subscriptions[index].generation &+ 1
         let limit = configuration.queueBytesPerSubscriptionMax
         var subscription = Subscription()
@@ -120,6 +122,7 @@ extension Broker {
     /// Ends one subscription: filters, queue, charges, held publishers.
     mutating func discard(_ index: Int, into effects: inout Effects) {
         let slot = Int(subscriptions[index].session)
+        precondition(slot >= 0, "the subscription has ended already")
         for entry in subscriptions[index].entries { trie.remove(entry) }
         routes.invalidate()
         release(subscription: index, into: &effects)
@@ -161,6 +164,7 @@ extension Broker {
         }
         // The broker's own messages have no session to pause.
         guard publisher >= 0, sessions[publisher].isReading else { return }
+        precondition(subscriptions[subscription].policy == .block)
         sessions[publisher].pausedBy = Int32(subscription)
         statistics.publishersPaused += 1
         effects.pause(sessions[publisher].id)

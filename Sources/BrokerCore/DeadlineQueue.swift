@@ -16,7 +16,9 @@ struct DeadlineQueue<Subject> {
     }
 
     mutating func append(_ subject: Subject, nowNanoseconds: UInt64) {
-        entries.append((subject, nowNanoseconds + delayNanoseconds))
+        let deadline = nowNanoseconds + delayNanoseconds
+        precondition(entries.last?.deadlineNanoseconds ?? 0 <= deadline, "time ran back")
+        entries.append((subject, deadline))
     }
 
     mutating func popExpired(nowNanoseconds: UInt64) -> Subject? {

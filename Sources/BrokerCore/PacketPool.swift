@@ -123,6 +123,7 @@ struct PacketQueue {
     var isEmpty: Bool { head == PacketPool.none }
 
     mutating func append(_ slot: Int32, in pool: inout PacketPool) {
+        precondition(pool[slot].next == PacketPool.none, "the packet is in a queue already")
         if isEmpty {
             head = slot
         } else {
@@ -133,6 +134,7 @@ struct PacketQueue {
     }
 
     mutating func prepend(_ slot: Int32, in pool: inout PacketPool) {
+        precondition(pool[slot].next == PacketPool.none, "the packet is in a queue already")
         pool[slot].next = head
         head = slot
         if tail == PacketPool.none { tail = slot }
@@ -149,6 +151,7 @@ struct PacketQueue {
         if head == PacketPool.none { tail = PacketPool.none }
         pool[slot].next = PacketPool.none
         bytes -= pool[slot].buffer.capacityBytes
+        precondition(bytes >= 0 && (bytes == 0) == isEmpty, "bytes and packets disagree")
         return slot
     }
 }

@@ -88,6 +88,7 @@ struct QuotaTable {
             throw QuotaExceeded(
                 resource: .subscriptions, limit: limits.subscriptions, uid: accounts[slot].uid)
         }
+        precondition(accounts[slot].connections > 0, "a charge for nobody")
         accounts[slot].subscriptions += 1
     }
 
@@ -101,6 +102,7 @@ struct QuotaTable {
     }
 
     mutating func chargeQueue(_ slot: Int, bytes: Int) {
+        precondition(bytes > 0 && accounts[slot].connections > 0, "a charge for nobody")
         accounts[slot].queuedBytes += bytes
     }
 

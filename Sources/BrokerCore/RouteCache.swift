@@ -88,6 +88,8 @@ struct RouteCache {
     mutating func insert(
         _ route: Route, topic: Span<UInt8>, subject: UInt32, hash: UInt64
     ) {
+        precondition(route.first + route.count <= receivers.count, "receivers out of reach")
+        precondition(route.reason == .success || route.count == 0, "a refusal has no receivers")
         guard topic.count <= Self.cachedTopicBytesMax else {
             transient = route.first
             return

@@ -130,13 +130,14 @@ final class CoreHarness {
     @discardableResult
     func subscribe(
         _ client: Int, _ number: UInt32, _ filters: String...,
-        overflow: OverflowPolicy = .disconnect, queueBytesMax: UInt32 = 0, uids: [IDRange] = [],
-        gids: [IDRange] = []
+        overflow: OverflowPolicy = .disconnect, queueBytesMax: UInt32 = 0,
+        from senders: (uids: [IDRange], gids: [IDRange]) = ([], [])
     ) -> ReplyFrame? {
         token &+= 1
         let frame = SubscribeFrame(
             token: token, subscription: number, queueBytesMax: queueBytesMax, overflow: overflow,
-            filters: filters.map { Array($0.utf8) }, uidRanges: uids, gidRanges: gids)
+            filters: filters.map { Array($0.utf8) }, uidRanges: senders.uids,
+            gidRanges: senders.gids)
         send(client) { $0.appendSubscribe(frame) }
         return takeReply(client, to: token)
     }

@@ -158,8 +158,11 @@ struct PublishTests {
         let harness = CoreHarness()
         let client = try harness.join(uid: 1000)
         harness.subscribe(
-            client, 1, "#", uids: [IDRange(first: 5, last: 6), IDRange(first: 9, last: 9)],
-            gids: [IDRange(first: 4_294_967_294, last: 4_294_967_294)])
+            client, 1, "#",
+            from: (
+                uids: [IDRange(first: 5, last: 6), IDRange(first: 9, last: 9)],
+                gids: [IDRange(first: 4_294_967_294, last: 4_294_967_294)]
+            ))
         for uid in UInt32(4)...10 {
             for gid in [UInt32(0), 4_294_967_294] {
                 harness.publish(
