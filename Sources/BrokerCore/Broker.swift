@@ -92,6 +92,8 @@ package struct Broker: ~Copyable {
         precondition(configuration.packetBytesMax >= Limits.packetBytesMin)
         precondition(configuration.packetBytesMax <= Limits.packetBytesMax)
         precondition(configuration.name.utf8.count <= Limits.clientNameBytesMax)
+        // WELCOME holds both and has to fit into what is reserved for it.
+        precondition(configuration.version.utf8.count <= Limits.clientNameBytesMax)
         self.configuration = configuration
         messageBytesMax = configuration.messageBytesMax
         startedNanoseconds = nowNanoseconds

@@ -108,6 +108,8 @@ extension Broker {
     // MARK: Turns
 
     mutating func appendReady(_ subscription: Int) {
+        precondition(!subscriptions[subscription].isReady)
+        precondition(!subscriptions[subscription].queue.isEmpty, "a turn for nothing")
         let slot = Int(subscriptions[subscription].session)
         let last = sessions[slot].readyTail
         subscriptions[subscription].previousReady = last

@@ -182,6 +182,7 @@ extension Broker {
     /// Drops the oldest packet of a queue and says so at its place: a LOST notice stands first in
     /// the queue and grows.
     private mutating func dropOldest(of subscription: Int) {
+        precondition(hasDeliveriesQueued(subscription))
         let account = sessions[Int(subscriptions[subscription].session)].account
         var lost: UInt64 = 0
         var notice = PacketPool.none

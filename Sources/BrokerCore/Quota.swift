@@ -57,6 +57,7 @@ struct QuotaTable {
     ///
     /// - Returns: the slot of the account, to be given to `closeConnection` in the end.
     mutating func openConnection(uid: UInt32) throws(QuotaExceeded) -> Int {
+        precondition(uid != SenderRecord.noID, "nobody holds nothing")
         let slot = slots[uid] ?? makeAccount(uid: uid)
         if accounts[slot].connections >= limits.connections {
             throw QuotaExceeded(resource: .connections, limit: limits.connections, uid: uid)

@@ -50,6 +50,7 @@ struct SubscriptionTrie {
     /// - Returns: the entry, to be given to `remove`: finding it again among a hundred thousand
     ///   subscriptions with the same filter would cost more than all else.
     mutating func insert(_ filter: Span<UInt8>, subscription: UInt32) -> Int32 {
+        precondition(!filter.isEmpty, "filters are validated before")
         var node = Self.root
         var offset = 0
         while offset <= filter.count {
