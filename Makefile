@@ -5,8 +5,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 # For example: make test FILTER=BrokerWireTests
 FILTER ?=
-# What runs under the sanitizers: everything in one process, no built binary.
-SANITIZED = BrokerWireTests|BrokerCoreTests|LinuxIOTests|BrokerServerTests|BrokerClientTests
+# What runs under the sanitizers in continuous integration; ROUNDS=all adds the real processes.
+ROUNDS ?= layers client
 FORMATTED = Sources Tests Package.swift Fuzz Benchmarks
 
 .DEFAULT_GOAL := help
@@ -25,21 +25,22 @@ release: ## build the optimised binary, .build/release/broker
 
 test: packages ## run all tests; FILTER=… runs some
 	$(SWIFT) build --build-tests
-	$(SWIFT) test --skip-build $(if $(FILTER),--filter '$(FILTER)') </dev/null
+	FILTER='$(FILTER)' .ci/test all
 
-test-asan: packages ## run the tests of the layers with the address sanitizer
-	$(SWIFT) build --build-tests --sanitize=address --scratch-path .build-asan
-	ASAN_OPTIONS=detect_leaks=0 $(SWIFT) test --skip-build --sanitize=address \
-		--scratch-path .build-asan --filter '$(or $(FILTER),$(SANITIZED))' </dev/null
+ASAN = --sanitize=address --scratch-path .build-asan
+
+test-asan: packages ## run the tests with the address sanitizer
+	$(SWIFT) build --build-tests $(ASAN)
+	FILTER='$(FILTER)' ASAN_OPTIONS=detect_leaks=0 .ci/test '$(ROUNDS)' $(ASAN)
 
 # The thread sanitizer's calls for structs that cannot be copied do not pass the compiler's own
 # verifier (swiftlang/swift#86265), and swift-collections has such structs.
 TSAN = --sanitize=thread --scratch-path .build-tsan \
 	-Xswiftc -Xfrontend -Xswiftc -disable-llvm-verify
 
-test-tsan: packages ## run the tests of the layers with the thread sanitizer
+test-tsan: packages ## run the tests with the thread sanitizer
 	$(SWIFT) build --build-tests $(TSAN)
-	$(SWIFT) test --skip-build $(TSAN) --filter '$(or $(FILTER),$(SANITIZED))' </dev/null
+	FILTER='$(FILTER)' .ci/test '$(ROUNDS)' $(TSAN)
 
 check: ## format, size, import and naming rules
 	$(SWIFT) format lint --strict -r $(FORMATTED)
