@@ -13,6 +13,8 @@ extension BrokerClient {
         /// what this client is told about senders. Nil trusts any uid. By default root and
         /// the effective uid of this process. Protocol/README.md, section 1.
         public var trustedBrokerUIDs: Set<UInt32>?
+        /// What to do when the session ends by itself: by default, try again, with back-off, and
+        /// take up the subscriptions.
         public var reconnect: ReconnectPolicy
         /// Bytes of publishes that the kernel has not taken yet. `publish` waits beyond it.
         public var pendingBytesMax: Int
@@ -36,7 +38,7 @@ extension BrokerClient {
             // "runs as the same user" says nothing there.
             let own = CurrentProcess.effectiveUserID
             trustedBrokerUIDs = own == Self.overflowUID ? [0] : [0, own]
-            reconnect = .never
+            reconnect = .backOff
             pendingBytesMax = 4 * 1_048_576
             receiveBytesMax = 4 * 1_048_576
             connectTimeout = .seconds(10)

@@ -50,6 +50,8 @@ struct ConnectOptions: ParsableArguments {
     func configuration(clientName: String) -> BrokerClient.Configuration {
         var configuration = BrokerClient.Configuration(
             socketPath: path, clientName: clientName)
+        // A command ends with its session, and says why.
+        configuration.reconnect = .never
         if let uid = brokerUser?.uid { configuration.trustedBrokerUIDs?.insert(uid) }
         return configuration
     }

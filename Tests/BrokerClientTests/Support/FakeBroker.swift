@@ -60,6 +60,7 @@ final class FakeBroker: Sendable {
         _ change: (inout BrokerClient.Configuration) -> Void = { _ in }
     ) async throws -> (client: BrokerClient, session: FakeSession) {
         var configuration = BrokerClient.Configuration(socketPath: path, clientName: "tests")
+        configuration.reconnect = .never
         change(&configuration)
         let connecting = Task { [configuration] in try await BrokerClient.connect(configuration) }
         let session = try await welcome()
