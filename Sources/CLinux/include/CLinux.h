@@ -18,6 +18,8 @@
 #include <sys/uio.h>
 #include <sys/vfs.h>
 
+#include "actors.h"
+
 // Socket options, control messages: asm-generic numbers (x86, arm, riscv, s390, ppc).
 static const int32_t CLINUX_SCM_CREDENTIALS = 2;
 static const int32_t CLINUX_SCM_PIDFD = 4;
