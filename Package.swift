@@ -58,10 +58,14 @@ let package = Package(
             dependencies: ["BrokerWire", "LinuxIO", basicContainers, dequeModule, systemPackage],
             swiftSettings: strict),
         .target(
+            name: "BrokerCompare", dependencies: ["LinuxIO", systemPackage],
+            swiftSettings: strict),
+        .target(
             name: "BrokerCommands",
             dependencies: [
-                "BrokerClient", "BrokerCore", "BrokerServer", "BrokerWire", "LinuxIO",
-                argumentParser, histogram, logging, serviceLifecycle, systemPackage, unixSignals,
+                "BrokerClient", "BrokerCompare", "BrokerCore", "BrokerServer", "BrokerWire",
+                "LinuxIO", argumentParser, histogram, logging, serviceLifecycle, systemPackage,
+                unixSignals,
             ], swiftSettings: strict),
         .executableTarget(
             name: "broker", dependencies: ["BrokerCommands", argumentParser],
@@ -100,6 +104,10 @@ let package = Package(
             ], exclude: ["Snapshots"], swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "broker"], exclude: ["Actors"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "CompareTests",
+            dependencies: ["BrokerCompare", "LinuxIO", "TestSupport", systemPackage],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]

@@ -23,6 +23,8 @@ package struct BrokerCommand: AsyncParsableCommand {
             Doctor.self,
             Bench.self,
             BenchWorker.self,
+            Compare.self,
+            CompareActor.self,
         ])
 
     package init() {}

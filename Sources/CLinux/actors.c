@@ -137,6 +137,11 @@ int clinux_actor_take(int channel) {
 
 int clinux_actor_socket(int type) { return socket(AF_UNIX, type | SOCK_CLOEXEC, 0); }
 
+int clinux_actor_make_blocking(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
 struct thread_job {
     int fd, report, failure;
     const char *word, *payload;
@@ -200,7 +205,18 @@ static int child_send(const struct clinux_actor_child *child) {
     if (child->ring != NULL) {
         return clinux_ring_send(child->ring, child->socket, child->payload, count);
     }
-    return clinux_actor_send(child->socket, child->payload, count, 0);
+    if (child->claim_id != UINT32_MAX) {
+        return clinux_actor_send_claim(
+            child->socket, child->payload, count, getpid(), child->claim_id, child->claim_id);
+    }
+    uint32_t done = 0;
+    do {
+        if (clinux_actor_send(child->socket, child->payload, count, 0) < 0) {
+            return -1;
+        }
+        done++;
+    } while (done < child->repeats);
+    return 0;
 }
 
 static int child_main(const struct clinux_actor_child *child, int mapped) {

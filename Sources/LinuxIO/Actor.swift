@@ -145,6 +145,14 @@ public enum Actor {
         }
     }
 
+    /// Makes calls on a socket wait (again).
+    ///
+    /// The corresponding C function is `fcntl` with `F_SETFL`.
+    public static func makeBlocking(_ fd: borrowing OwnedDescriptor) throws(KernelError) {
+        let number = fd.rawValue
+        try kernelTry("fcntl F_SETFL") { clinux_actor_make_blocking(number) }
+    }
+
     /// Hands a descriptor to the process at the other end of the channel.
     ///
     /// The corresponding C function is `sendmsg` with `SCM_RIGHTS`.
@@ -173,7 +181,7 @@ public enum Actor {
     public static func exec(
         _ path: String, _ arguments: [String], with fd: borrowing OwnedDescriptor,
         as number: Int32
-    ) throws(KernelError) -> Never {
+    ) throws(KernelError) {
         let held = fd.rawValue
         _ = try unsafe withArguments([path] + arguments) { arguments throws(KernelError) in
             try kernelTry("execv") { unsafe clinux_actor_exec(path, arguments, held, number) }

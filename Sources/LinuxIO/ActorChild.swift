@@ -50,6 +50,11 @@ extension Actor {
         /// In a new pid namespace: a second process sends "victim", and this one claims to be it.
         public var claimsSibling = false
 
+        /// A uid and gid (of its own user namespace) that it claims.
+        public var claimedID: UInt32?
+        /// How often it sends.
+        public var repeats = 1
+
         public init() {}
     }
 
@@ -85,6 +90,8 @@ extension Actor {
         unsafe recipe.gid = child.groupID ?? UInt32.max
         unsafe recipe.gate = child.waitsForInput ? STDIN_FILENO : -1
         unsafe recipe.claims_sibling = child.claimsSibling ? 1 : 0
+        unsafe recipe.claim_id = child.claimedID ?? UInt32.max
+        unsafe recipe.repeats = UInt32(child.repeats)
         unsafe recipe.ring = ring
         unsafe recipe.leave = leave ? 1 : 0
         let map: Child.IDMap?

@@ -44,6 +44,10 @@ struct clinux_actor_child {
     // 1: a second child of the new pid namespace sends "victim" first, then the child claims
     // that process's pid inside.
     int32_t claims_sibling;
+    // Claims this uid and gid (of its own user namespace) and its own pid. UINT32_MAX: nothing.
+    uint32_t claim_id;
+    // How often it sends. 0: once.
+    uint32_t repeats;
     // A ring (clinux_ring_open) to send through instead of sendmsg; NULL: none.
     struct clinux_ring *ring;
     // 1: does not wait for the child.
@@ -73,6 +77,8 @@ int clinux_actor_take(int channel);
 
 // socket(2) of AF_UNIX, blocking and close-on-exec.
 int clinux_actor_socket(int type);
+// fcntl(2) F_SETFL without O_NONBLOCK.
+int clinux_actor_make_blocking(int fd);
 // Replaces the program, with `fd` as its standard error or output and all else as it is.
 int clinux_actor_exec(const char *path, char *const arguments[], int fd, int as);
 // posix_spawn of a program: standard input and output, and descriptor 3 (-1: none).

@@ -1,0 +1,57 @@
+import ArgumentParser
+import BrokerCompare
+import LinuxIO
+
+/// `broker compare`
+struct Compare: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "compare",
+        abstract: "Show what connection and message credentials say, side by side",
+        discussion: """
+            Plays situations with real processes on this machine. For each it shows what the \
+            connection says (SO_PEERCRED), what the message says (SCM_CREDENTIALS), whether the \
+            process is the opener's (pidfd), who really wrote, and what a program may rely on.
+
+            Root plays all of them; what needs root, a tool or a newer kernel is skipped and \
+            says so. The exit status is 1 if a row came out other than documented.
+            """)
+
+    @Argument(help: "Only these (see --list).")
+    var scenarios: [String] = []
+
+    @Option(help: "How to print the rows.")
+    var format: OutputFormat = .text
+
+    @Flag(help: "Name the scenarios and what they need; run nothing.")
+    var list = false
+
+    @Flag(help: "Add a paragraph to each row: the manual page or kernel rule behind it.")
+    var explain = false
+
+    @Flag(help: "Tell on standard error what each process says of itself.")
+    var verbose = false
+
+    init() {}
+
+    func run() throws {
+        let (chosen, unknown) = Catalog.named(scenarios)
+        guard let chosen else {
+            throw CommandFailure(
+                .usage, "there is no scenario '\(unknown ?? "")'; --list names them")
+        }
+        if list {
+            try Output().write(CompareText.list(chosen, explain: explain))
+            return
+        }
+        let notes = Diagnostics(command: "compare")
+        let runner = Runner(features: KernelFeatures.probe()) { line in
+            if verbose { notes.note(line) }
+        }
+        let report = runner.run(chosen)
+        switch format {
+        case .text: try Output().write(CompareText.table(report, explain: explain))
+        case .json: try Output().write(try prettyJSON(report))
+        }
+        if report.deviates { throw CommandFailure(.failure, "") }
+    }
+}
