@@ -15,7 +15,7 @@ extension Catalog {
             play: { try $0.perform(.drop, other: Stage.firstUser) }),
         Scenario(
             name: "seteuid",
-            why: "Real root, effective user: the connection has the effective id, messages the real.",
+            why: "Effective ids differ from the real: the connection has those, messages these.",
             explanation: """
                 SO_PEERCRED records effective ids (the kernel's cred_to_ucred), SCM_CREDENTIALS \
                 real ones (unix_maybe_add_creds, unix(7)). A daemon that has set its effective id \

@@ -31,7 +31,7 @@ extension RolePlay {
             echo "writer $$ $(id -ru) $(id -rg) $(id -u) $(id -g)"
             printf \(Self.payload) >&4
             echo done
-            read line
+            read line || :
             """
         try Actor.exec("/bin/sh", ["-c", script], with: socket, as: 4)
     }

@@ -18,8 +18,14 @@ package struct Runner {
 
     package func run(_ scenarios: [Scenario]) -> CompareReport {
         CompareReport(
-            kernel: features.kernelRelease, uidMap: features.uidMap,
+            kernel: features.kernelRelease, uidMap: Self.singleSpaced(features.uidMap),
             scenarios: scenarios.map { run($0) })
+    }
+
+    /// The lines of /proc/self/uid_map without their columns.
+    private static func singleSpaced(_ map: String) -> String {
+        map.split(separator: "\n").map { $0.split(separator: " ").joined(separator: " ") }
+            .joined(separator: "\n")
     }
 
     private func run(_ scenario: Scenario) -> CompareReport.Row {

@@ -31,7 +31,8 @@ public struct TemporaryFolder: ~Copyable {
         if let directory = unsafe opendir(path) {
             while let entry = unsafe readdir(directory) {
                 let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { name in
-                    unsafe String(cString: UnsafeRawPointer(name).assumingMemoryBound(to: CChar.self))
+                    let bytes = unsafe UnsafeRawPointer(name)
+                    return unsafe String(cString: bytes.assumingMemoryBound(to: CChar.self))
                 }
                 _ = unsafe unlink(path + "/" + name)
             }
