@@ -3,7 +3,7 @@ import BrokerCompare
 import LinuxIO
 
 /// `broker compare`
-struct Compare: ParsableCommand {
+struct Compare: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "compare",
         abstract: "Show what connection and message credentials say, side by side",
@@ -28,12 +28,52 @@ struct Compare: ParsableCommand {
     @Flag(help: "Add a paragraph to each row: the manual page or kernel rule behind it.")
     var explain = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Instead: listen here and show who is behind each connection and message.",
+            valueName: "path"))
+    var listen: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Instead: connect there and send --message, or each line of standard input.",
+            valueName: "path"))
+    var connect: String?
+
+    @Option(
+        help: "The type of socket, with --listen and --connect: seqpacket, stream.",
+        transform: CompareArguments.socketType)
+    var type = Actor.SocketType.seqpacket
+
+    @Option(name: .shortAndLong, help: "With --connect: what to send.")
+    var message: String?
+
+    @Option(name: [.customShort("C"), .long], help: "With --listen: end after so many messages.")
+    var count: Int?
+
     @Flag(help: "Tell on standard error what each process says of itself.")
     var verbose = false
 
     init() {}
 
-    func run() throws {
+    func validate() throws {
+        guard [listen != nil, connect != nil, !scenarios.isEmpty || list].count(where: { $0 }) < 2
+        else { throw ValidationError("--listen, --connect and scenarios exclude each other") }
+        if let count, count < 1 { throw ValidationError("--count is 1 or more") }
+    }
+
+    func run() async throws {
+        if let listen {
+            try await CompareListen(path: listen, type: type, format: format, messagesMax: count)
+                .run()
+        } else if let connect {
+            try CompareConnect(path: connect, type: type, message: message).run()
+        } else {
+            try play()
+        }
+    }
+
+    private func play() throws {
         let (chosen, unknown) = Catalog.named(scenarios)
         guard let chosen else {
             throw CommandFailure(

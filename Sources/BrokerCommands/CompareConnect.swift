@@ -1,0 +1,46 @@
+import BrokerCompare
+import LinuxIO
+import SystemPackage
+
+/// `broker compare --connect PATH`: the client that goes with `--listen`. Sends one message, or
+/// one for each line of standard input.
+struct CompareConnect {
+    let path: String
+    let type: Actor.SocketType
+    let message: String?
+
+    func run() throws {
+        do throws(KernelError) {
+            let socket = try Actor.connect(path, type)
+            if let message {
+                try Actor.send(socket, Array(message.utf8))
+            } else if ByteStream.standardInput.isTerminal {
+                try Actor.send(socket, Array("hello from process \(CurrentProcess.pid)".utf8))
+            } else {
+                try sendLines(socket)
+            }
+        } catch {
+            throw CommandFailure(Self.status(of: error), "\(path): \(error)")
+        }
+    }
+
+    private func sendLines(_ socket: borrowing OwnedDescriptor) throws(KernelError) {
+        var bytes: [UInt8] = []
+        while try ByteStream.standardInput.read(appendingTo: &bytes, bytesMax: 65536) > 0 {
+            while let end = bytes.firstIndex(of: UInt8(ascii: "\n")) {
+                try Actor.send(socket, Array(bytes[...end]))
+                bytes.removeFirst(end + 1)
+            }
+        }
+        if !bytes.isEmpty { try Actor.send(socket, bytes) }
+    }
+
+    private static func status(of error: KernelError) -> ExitStatus {
+        switch error.errno {
+        case .permissionDenied, .notPermitted: .notPermitted
+        case .noSuchFileOrDirectory, .connectionRefused: .brokerUnavailable
+        case .protocolWrongTypeForSocket: .usage
+        default: .failure
+        }
+    }
+}
