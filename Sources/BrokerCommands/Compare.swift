@@ -36,7 +36,7 @@ struct Compare: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Instead: connect there and send --message, or each line of standard input.",
+            "Instead: connect there and send one message.",
             valueName: "path"))
     var connect: String?
 
@@ -47,6 +47,9 @@ struct Compare: AsyncParsableCommand {
 
     @Option(name: .shortAndLong, help: "With --connect: what to send.")
     var message: String?
+
+    @Flag(name: .customLong("stdin"), help: "With --connect: send each line of standard input.")
+    var sendsLines = false
 
     @Option(name: [.customShort("C"), .long], help: "With --listen: end after so many messages.")
     var count: Int?
@@ -67,7 +70,8 @@ struct Compare: AsyncParsableCommand {
             try await CompareListen(path: listen, type: type, format: format, messagesMax: count)
                 .run()
         } else if let connect {
-            try CompareConnect(path: connect, type: type, message: message).run()
+            try CompareConnect(path: connect, type: type, message: message, sendsLines: sendsLines)
+                .run()
         } else {
             try play()
         }

@@ -3,21 +3,21 @@ import LinuxIO
 import SystemPackage
 
 /// `broker compare --connect PATH`: the client that goes with `--listen`. Sends one message, or
-/// one for each line of standard input.
+/// with `--stdin` one for each line of standard input.
 struct CompareConnect {
     let path: String
     let type: Actor.SocketType
     let message: String?
+    let sendsLines: Bool
 
     func run() throws {
         do throws(KernelError) {
             let socket = try Actor.connect(path, type)
-            if let message {
-                try Actor.send(socket, Array(message.utf8))
-            } else if ByteStream.standardInput.isTerminal {
-                try Actor.send(socket, Array("hello from process \(CurrentProcess.pid)".utf8))
-            } else {
+            if sendsLines {
                 try sendLines(socket)
+            } else {
+                let text = message ?? "hello from process \(CurrentProcess.pid)"
+                try Actor.send(socket, Array(text.utf8))
             }
         } catch {
             throw CommandFailure(Self.status(of: error), "\(path): \(error)")

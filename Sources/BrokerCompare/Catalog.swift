@@ -3,6 +3,8 @@ package enum Catalog {
     package static let all: [Scenario] =
         ofProcesses + ofWriters + ofIDs + ofClaims + ofNamespaces + ofRings + ofContainers
 
+    // The containers come last: they take longest and are most often skipped.
+
     /// The scenarios of these names, in the order of the names; all without names.
     ///
     /// - Returns: nil in place of the scenarios, and the first name that there is not.

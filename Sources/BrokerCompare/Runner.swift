@@ -109,9 +109,11 @@ package struct Runner {
             if !isRoot { return "needs root" }
             return features.uidMapIsIdentity ? nil : "needs root of the initial user namespace"
         case .ordinaryUser:
-            return isRoot ? "needs an ordinary user: root may do it" : nil
+            return isRoot ? "needs an ordinary user with ids in /etc/subuid" : nil
         case .program(let path):
             return ActorProcess.canStart(path) ? nil : "needs \(path)"
+        case .engine(let name):
+            return ContainerEngine.path(of: name) == nil ? "needs \(name)" : nil
         case .kernel(let major, let minor, let what):
             let isNew = release.isAtLeast(major, minor)
             return isNew ? nil : "needs Linux \(major).\(minor) (\(what))"

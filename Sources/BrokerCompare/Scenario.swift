@@ -52,6 +52,8 @@ package struct Scenario: Sendable {
         case kernel(Int, Int, String)
         case userNamespaces
         case ioUring
+        /// A container engine, found by its name.
+        case engine(String)
     }
 }
 
@@ -91,11 +93,12 @@ extension Scenario {
         needs.map { need in
             switch need {
             case .root: "root"
-            case .ordinaryUser: "an ordinary user"
+            case .ordinaryUser: "an ordinary user, with ids in /etc/subuid"
             case .program(let path): path
             case .kernel(let major, let minor, let what): "Linux \(major).\(minor): \(what)"
             case .userNamespaces: "user namespaces"
             case .ioUring: "io_uring"
+            case .engine(let name): name
             }
         }.joined(separator: ", ")
     }

@@ -24,6 +24,10 @@ final class Stage {
 
     var folderPath: String { folder.path }
 
+    func tell(_ line: String) {
+        transcript(line)
+    }
+
     /// A new path for a socket.
     func newPath() -> String {
         sockets += 1

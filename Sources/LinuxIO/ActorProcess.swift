@@ -93,6 +93,17 @@ public final class ActorProcess {
         input = nil
     }
 
+    /// The path that the running program was started from.
+    ///
+    /// The corresponding C function is `readlink` of `/proc/self/exe`.
+    public static func ownPath() throws(KernelError) -> String {
+        var bytes = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = try kernelTry("readlink") {
+            unsafe readlink(ownProgram, &bytes, bytes.count)
+        }
+        return String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
     /// Waits until it has exited and reaps it. Its exit status, or 128 and the signal.
     @discardableResult
     public func wait() -> Int32 {

@@ -82,3 +82,16 @@ public func readSmallFile(_ path: String, maxBytes: Int) throws(KernelError) -> 
     content.removeLast(maxBytes - filled)
     return content
 }
+
+/// Makes or replaces a file of our own with a few bytes.
+///
+/// The corresponding C functions are `open` and `write`.
+public func writeSmallFile(_ path: String, _ bytes: [UInt8]) throws(KernelError) {
+    let file = OwnedDescriptor(
+        adopting: try kernelTry("open") {
+            unsafe clinux_openat(
+                AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o644)
+        })
+    let number = file.rawValue
+    try kernelTry("write") { unsafe write(number, bytes, bytes.count) }
+}
