@@ -11,7 +11,7 @@ FORMATTED = Sources Tests Package.swift Fuzz Benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help build release test test-asan test-tsan check fmt fuzz-smoke bench demo install clean \
-	packages
+	packages test-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -23,7 +23,7 @@ build: ## build everything, for debugging
 release: ## build the optimised binary, .build/release/broker
 	$(SWIFT) build -c release --product broker
 
-test: packages ## run all tests; FILTER=… runs some
+test: test-packages ## run all tests; FILTER=… runs some
 	$(SWIFT) build --build-tests
 	FILTER='$(FILTER)' .ci/test all
 
@@ -67,3 +67,6 @@ clean: ## remove everything that was built
 
 packages:
 	@.ci/packages
+
+test-packages:
+	@.ci/packages tests
