@@ -40,6 +40,9 @@ struct Compare: AsyncParsableCommand {
             valueName: "path"))
     var connect: String?
 
+    @Flag(help: "Instead: measure what each way to know the sender costs per message.")
+    var cost = false
+
     @Option(
         help: "The type of socket, with --listen and --connect: seqpacket, stream.",
         transform: CompareArguments.socketType)
@@ -60,8 +63,10 @@ struct Compare: AsyncParsableCommand {
     init() {}
 
     func validate() throws {
-        guard [listen != nil, connect != nil, !scenarios.isEmpty || list].count(where: { $0 }) < 2
-        else { throw ValidationError("--listen, --connect and scenarios exclude each other") }
+        let modes = [listen != nil, connect != nil, cost, !scenarios.isEmpty || list]
+        guard modes.count(where: { $0 }) < 2 else {
+            throw ValidationError("--listen, --connect, --cost and scenarios exclude each other")
+        }
         if let count, count < 1 { throw ValidationError("--count is 1 or more") }
     }
 
@@ -72,6 +77,8 @@ struct Compare: AsyncParsableCommand {
         } else if let connect {
             try CompareConnect(path: connect, type: type, message: message, sendsLines: sendsLines)
                 .run()
+        } else if cost {
+            try CompareCost(format: format).run()
         } else {
             try play()
         }
