@@ -107,7 +107,7 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "CompareTests",
-            dependencies: ["BrokerCompare", "LinuxIO", "TestSupport", systemPackage],
+            dependencies: ["LinuxIO", "TestSupport", "broker"],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]

@@ -43,6 +43,12 @@ struct Compare: AsyncParsableCommand {
     @Flag(help: "Instead: measure what each way to know the sender costs per message.")
     var cost = false
 
+    @Flag(
+        help: "Instead: ask a running broker on which sessions others than the opener have sent.")
+    var live = false
+
+    @OptionGroup(title: "With --live") var connection: ConnectOptions
+
     @Option(
         help: "The type of socket, with --listen and --connect: seqpacket, stream.",
         transform: CompareArguments.socketType)
@@ -63,9 +69,10 @@ struct Compare: AsyncParsableCommand {
     init() {}
 
     func validate() throws {
-        let modes = [listen != nil, connect != nil, cost, !scenarios.isEmpty || list]
+        let modes = [listen != nil, connect != nil, cost, live, !scenarios.isEmpty || list]
         guard modes.count(where: { $0 }) < 2 else {
-            throw ValidationError("--listen, --connect, --cost and scenarios exclude each other")
+            throw ValidationError(
+                "--listen, --connect, --cost, --live and scenarios exclude each other")
         }
         if let count, count < 1 { throw ValidationError("--count is 1 or more") }
     }
@@ -79,6 +86,8 @@ struct Compare: AsyncParsableCommand {
                 .run()
         } else if cost {
             try CompareCost(format: format).run()
+        } else if live {
+            try await CompareLive(connection: connection, format: format).run()
         } else {
             try play()
         }

@@ -14,7 +14,8 @@ enum ExitStatus: Int32, Sendable, CaseIterable {
     static let documentation = """
         EXIT STATUS:
           0   done
-          1   failed; also: `sub -C` stopped by -W, `doctor` found a guarantee broken
+          1   failed; also: `sub -C` stopped by -W, `doctor` found a guarantee broken,
+              `compare` a row that is not as documented
           64  wrong usage: option, topic, filter, range
           69  broker unavailable: nobody listens, it stopped, it runs as another user
           75  try again: a quota is used up, or a subscription's queue overflowed

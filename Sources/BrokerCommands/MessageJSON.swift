@@ -1,4 +1,5 @@
 import BrokerClient
+import LinuxIO
 
 /// One JSON object a line for each message, keys sorted. What one sender's messages have in
 /// common is written once and copied from then on.
@@ -64,6 +65,7 @@ struct MessageJSON {
         openerPart.append(decimal: UInt64(record.opener.gid))
         openerPart.append(",\"pid\":")
         openerPart.append(decimal: record.opener.pid)
+        appendTrustDomain(record)
         openerPart.append(",\"uid\":")
         openerPart.append(decimal: UInt64(record.opener.uid))
         openerPart.append(",\"user\":")
@@ -72,6 +74,25 @@ struct MessageJSON {
         let name = origin.isEmpty ? brokerName : origin
         openerPart.append(jsonString: String(copyingRepaired: name.span))
         openerPart.append(",\"payload\":")
+    }
+
+    /// The user namespace of the opener: `init`, or the uid that owns it. Absent where the
+    /// broker could not find it out, and from other brokers.
+    private mutating func appendTrustDomain(_ record: SenderRecord) {
+        if record.level == .remote { return }
+        switch record.domain {
+        case .unknown:
+            return
+        case .own:
+            // The broker's own; who is in another one than the first is in it together with us.
+            let isInitial = CurrentProcess.isInInitialUserNamespace
+            openerPart.append(",\"trustDomain\":\"\(isInitial ? "init" : "own")\"")
+        case .other(.none):
+            openerPart.append(",\"trustDomain\":\"other\"")
+        case .other(.some(let owner)):
+            openerPart.append(",\"trustDomain\":")
+            openerPart.append(decimal: UInt64(owner))
+        }
     }
 
     private mutating func writeSender(_ record: SenderRecord) {

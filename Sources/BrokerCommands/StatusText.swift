@@ -31,14 +31,14 @@ struct StatusText {
 
     private mutating func sessionTable() -> TextTable {
         var table = TextTable([
-            "SESSION", "OPENER", "PID", "NAME", "STATE", "UP", "PUBLISHED", "REFUSED",
+            "SESSION", "OPENER", "PID", "DOMAIN", "NAME", "STATE", "UP", "PUBLISHED", "REFUSED",
             "DELIVERED", "SUBSCRIPTIONS",
         ])
         for session in document["sessions"]?.array ?? [] {
             let opener = session["opener"]
             table.append([
                 cell(session, "session"), user(opener?["uid"]), opener?["pid"]?.text ?? "",
-                cell(session, "name"), state(session),
+                domain(opener), cell(session, "name"), state(session),
                 session["connectedSeconds"]?.natural.map { Self.span(seconds: $0) } ?? "",
                 cell(session, "messagesPublished"), cell(session, "publishesRefused"),
                 cell(session, "messagesDelivered"),
@@ -98,6 +98,14 @@ struct StatusText {
         guard let uid = value?.natural.flatMap({ UInt32(exactly: $0) }) else { return "" }
         if uid == UserNames.unmappedID { return "unmapped(\(uid))" }
         return "\(names.name(of: uid) ?? "?")(\(uid))"
+    }
+
+    /// The user namespace behind the opener: `init`, or `of` the uid that owns it.
+    private mutating func domain(_ opener: JSONValue?) -> String {
+        guard let domain = opener?["trustDomain"] else {
+            return opener?["domain"]?.text ?? ""
+        }
+        return domain.natural == nil ? domain.text ?? "" : "of " + user(domain)
     }
 
     private func senders(_ subscription: JSONValue) -> String {

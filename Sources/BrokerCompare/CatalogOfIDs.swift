@@ -73,7 +73,7 @@ extension Catalog {
                 EPERM and nothing is queued. The row makes three such attempts and then writes \
                 as itself.
                 """,
-            verdict: .either, needs: [], connection: .effective("opener"),
+            verdict: .either, needs: [.rootOrUser], connection: .effective("opener"),
             message: .real("writer"), process: .opener,
             play: { try $0.triesForbiddenClaims() }),
         Scenario(

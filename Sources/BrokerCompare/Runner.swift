@@ -5,7 +5,7 @@ import SystemPackage
 package struct Runner {
     private let features: KernelFeatures
     private let release: KernelRelease
-    private let isRoot = CurrentProcess.effectiveUserID == 0
+    private let isRoot: Bool
     private let transcript: (String) -> Void
 
     /// - Parameter transcript: told every line that a process prints, behind the name of the
@@ -13,6 +13,7 @@ package struct Runner {
     package init(features: KernelFeatures, transcript: @escaping (String) -> Void) {
         self.features = features
         self.transcript = transcript
+        isRoot = CurrentProcess.effectiveUserID == 0 && features.uidMapIsIdentity
         release = KernelRelease(features.kernelRelease)
     }
 
@@ -33,7 +34,9 @@ package struct Runner {
             return row(scenario, .skipped, Observation(), why: missing)
         }
         do {
-            let stage = try Stage { [transcript] line in transcript("\(scenario.name): \(line)") }
+            let stage = try Stage(isRoot: isRoot) { [transcript] line in
+                transcript("\(scenario.name): \(line)")
+            }
             let observation = try scenario.play(stage)
             let deviations = observation.deviations + differences(scenario, observation)
             guard deviations.isEmpty else {
@@ -106,10 +109,15 @@ package struct Runner {
     private func missing(_ need: Scenario.Need) -> String? {
         switch need {
         case .root:
-            if !isRoot { return "needs root" }
-            return features.uidMapIsIdentity ? nil : "needs root of the initial user namespace"
+            if isRoot { return nil }
+            let isRootHere = CurrentProcess.effectiveUserID == 0
+            return isRootHere ? "needs root of the first user namespace" : "needs root"
         case .ordinaryUser:
-            return isRoot ? "needs an ordinary user with ids in /etc/subuid" : nil
+            let isUser = CurrentProcess.effectiveUserID != 0
+            return isUser ? nil : "needs an ordinary user with ids in /etc/subuid"
+        case .rootOrUser:
+            let isEither = isRoot || CurrentProcess.effectiveUserID != 0
+            return isEither ? nil : "needs an ordinary user, or root of the first user namespace"
         case .program(let path):
             return ActorProcess.canStart(path) ? nil : "needs \(path)"
         case .engine(let name):

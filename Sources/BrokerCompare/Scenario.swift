@@ -46,6 +46,8 @@ package struct Scenario: Sendable {
     enum Need: Equatable, Sendable {
         case root
         case ordinaryUser
+        /// Not root of a user namespace, who may claim its own ids.
+        case rootOrUser
         /// A program, by its path.
         case program(String)
         /// At least this kernel, for this.
@@ -94,6 +96,7 @@ extension Scenario {
             switch need {
             case .root: "root"
             case .ordinaryUser: "an ordinary user, with ids in /etc/subuid"
+            case .rootOrUser: "not root of a user namespace"
             case .program(let path): path
             case .kernel(let major, let minor, let what): "Linux \(major).\(minor): \(what)"
             case .userNamespaces: "user namespaces"

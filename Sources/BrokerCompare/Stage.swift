@@ -11,13 +11,15 @@ final class Stage {
     /// How long anything may take that takes no time.
     static let patienceMilliseconds: Int32 = 10_000
 
-    let isRoot = CurrentProcess.effectiveUserID == 0
+    /// Whether it may take any id. Root of another user namespace than the first may not.
+    let isRoot: Bool
     /// Told every line that a process prints.
     private let transcript: (String) -> Void
     private let folder: TemporaryFolder
     private var sockets = 0
 
-    init(transcript: @escaping (String) -> Void) throws {
+    init(isRoot: Bool, transcript: @escaping (String) -> Void) throws {
+        self.isRoot = isRoot
         self.transcript = transcript
         folder = try TemporaryFolder(prefix: "broker-compare")
     }

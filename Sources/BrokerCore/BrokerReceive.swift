@@ -45,6 +45,7 @@ extension Broker {
             doom(slot, .identityUnknown, missing.explanation)
         case .attested(let attestation):
             var context = makeContext(slot, attestation, nowNanoseconds: nowNanoseconds)
+            let acceptedBefore = sessions[slot].messagesPublished
             do throws(WireError) {
                 try receiveFrames(of: packet, &context, into: &effects)
             } catch {
@@ -53,6 +54,10 @@ extension Broker {
                 doom(slot, error.reason, error.description)
             }
             countAccepted(&context)
+            if context.record.isDelegated {
+                let messages = sessions[slot].messagesPublished &- acceptedBefore
+                sessions[slot].othersSeen.note(context.record, messages: messages)
+            }
         }
         endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
     }

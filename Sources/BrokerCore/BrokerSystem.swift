@@ -95,7 +95,7 @@ extension Broker {
             messagesPublished: session.messagesPublished,
             messagesDelivered: session.messagesDelivered,
             publishesRefused: session.publishesRefused,
-            isPaused: session.pausedBy != PacketPool.none,
+            isPaused: session.pausedBy != PacketPool.none, othersSeen: session.othersSeen,
             subscriptions: session.subscriptions.sorted { $0.key < $1.key }.map { entry in
                 let subscription = subscriptions[Int(entry.value)]
                 return BrokerSnapshot.Subscription(
@@ -129,6 +129,7 @@ package struct BrokerSnapshot: Sendable {
         package let messagesDelivered: UInt64
         package let publishesRefused: UInt64
         package let isPaused: Bool
+        package let othersSeen: SendersSeen
         package let subscriptions: [Subscription]
     }
 

@@ -63,6 +63,9 @@ struct Session {
     var lastRecord: SenderRecord?
     var lastSubject: UInt32 = 0
 
+    /// Senders of delegated packets.
+    var othersSeen = SendersSeen()
+
     var messagesPublished: UInt64 = 0
     var messagesDelivered: UInt64 = 0
     var publishesRefused: UInt64 = 0

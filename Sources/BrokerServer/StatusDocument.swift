@@ -1,6 +1,7 @@
 import BrokerCore
 import BrokerWire
 import FoundationEssentials
+import LinuxIO
 
 /// The JSON document that `broker status` shows. Protocol/README.md, section 9.
 enum StatusDocument {
@@ -48,6 +49,9 @@ enum StatusDocument {
         let publishesRefused: UInt64
         let heldBack: Bool
         let subscriptions: [Subscription]
+        /// Who has sent here other than the opener, as far as remembered.
+        let otherSenders: [OtherSender]
+        let otherSendersForgotten: UInt64
 
         init(_ snapshot: BrokerSnapshot.Session) {
             session = snapshot.number
@@ -60,6 +64,31 @@ enum StatusDocument {
             publishesRefused = snapshot.publishesRefused
             heldBack = snapshot.isPaused
             subscriptions = snapshot.subscriptions.map(Subscription.init)
+            otherSenders = snapshot.othersSeen.entries.map(OtherSender.init)
+            otherSendersForgotten = snapshot.othersSeen.forgotten
+        }
+    }
+
+    private struct OtherSender: Encodable {
+        let pid: Int32
+        let uid: UInt32
+        let gid: UInt32
+        let process: UInt64?
+        let level: String
+        let packets: UInt64
+        let messages: UInt64
+        /// Since 1970.
+        let lastSeconds: UInt64
+
+        init(_ entry: SendersSeen.Entry) {
+            pid = entry.pid
+            uid = entry.uid
+            gid = entry.gid
+            process = entry.process == 0 ? nil : entry.process
+            level = entry.level.statusText
+            packets = entry.packets
+            messages = entry.messages
+            lastSeconds = entry.lastNanoseconds / 1_000_000_000
         }
     }
 
@@ -72,6 +101,8 @@ enum StatusDocument {
         /// `own`, `other` or `unknown`.
         let domain: String
         let domainOwner: UInt32?
+        /// `init`, `own` or the uid that owns the namespace; absent where it is not known.
+        let trustDomain: TrustDomain?
 
         init(_ peer: Peer) {
             pid = peer.record.pid
@@ -83,12 +114,29 @@ enum StatusDocument {
             case .own:
                 domain = "own"
                 domainOwner = nil
+                trustDomain = .name(CurrentProcess.isInInitialUserNamespace ? "init" : "own")
             case .other(let ownerUID):
                 domain = "other"
                 domainOwner = ownerUID
+                trustDomain = ownerUID.map { .owner($0) } ?? .name("other")
             case .unknown:
                 domain = "unknown"
                 domainOwner = nil
+                trustDomain = nil
+            }
+        }
+    }
+
+    /// A name or a uid, as such in JSON.
+    private enum TrustDomain: Encodable {
+        case name(String)
+        case owner(UInt32)
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.singleValueContainer()
+            switch self {
+            case .name(let name): try container.encode(name)
+            case .owner(let uid): try container.encode(uid)
             }
         }
     }
@@ -135,6 +183,17 @@ enum StatusDocument {
             greetings = account.greetings
             subscriptions = account.subscriptions
             queuedBytes = account.queuedBytes
+        }
+    }
+}
+
+extension SenderRecord.Level {
+    fileprivate var statusText: String {
+        switch self {
+        case .kernel: "kernel"
+        case .claimable: "claimable"
+        case .remote: "remote"
+        case .unknown: "unknown"
         }
     }
 }

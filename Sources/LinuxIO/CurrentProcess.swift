@@ -19,6 +19,13 @@ public enum CurrentProcess {
     /// The corresponding C function is `exit`.
     public static func exit(status: Int32) -> Never { Glibc.exit(status) }
 
+    /// Whether our user namespace is the first one: uid 0 is root of the machine only there.
+    public static let isInInitialUserNamespace =
+        fileIdentity(path: "/proc/self/ns/user")?.inode == initialUserNamespaceInode
+
+    /// The inode number of the first user namespace (the kernel's PROC_USER_INIT_INO).
+    private static let initialUserNamespaceInode: UInt64 = 0xEFFF_FFFD
+
     /// How many descriptors may be open: the limit in force, and how far it can be raised.
     public struct DescriptorLimit: Equatable, Sendable {
         public let soft: UInt64

@@ -1,5 +1,6 @@
 import BrokerClient
 import Foundation
+import LinuxIO
 import TestSupport
 import Testing
 
@@ -7,12 +8,27 @@ import Testing
 
 @Suite("A message as JSON")
 struct MessageJSONTests {
+    private static let own = CurrentProcess.isInInitialUserNamespace ? "init" : "own"
+
+    @Test("tells whose user namespace the opener is in, where that is known")
+    func trustDomain() throws {
+        func domain(_ fixture: MessageFixture) throws -> Any? {
+            (try parse(fixture.bytes(.json))["opener"] as? [String: Any])?["trustDomain"]
+        }
+        #expect(try domain(MessageFixture(domain: .own)) as? String == Self.own)
+        #expect(try domain(MessageFixture(domain: .other(ownerUID: 1001))) as? Int == 1001)
+        #expect(try domain(MessageFixture(domain: .other(ownerUID: nil))) as? String == "other")
+        #expect(try domain(MessageFixture(domain: .unknown)) == nil)
+        #expect(try domain(MessageFixture(level: .remote, domain: .own)) == nil)
+    }
+
     @Test("has these fields, sorted, on one line")
     func golden() {
         #expect(
             MessageFixture().text(.json) == """
                 {"delegated":false,"encoding":"utf8","level":"kernel",\
-                "opener":{"gid":1000,"pid":42,"uid":1000,"user":"alice"},"origin":"here",\
+                "opener":{"gid":1000,"pid":42,"trustDomain":"\(Self.own)","uid":1000,"user":"alice"},\
+                "origin":"here",\
                 "payload":"hello","sender":{"gid":1000,"pid":42,"process":53368,"uid":1000,\
                 "user":"alice"},"sequence":7,"time":"2026-07-01T05:54:21.123456789Z",\
                 "topic":"jobs/build"}

@@ -38,6 +38,7 @@ struct StatusDocumentTests {
         #expect(opener["groups"] as? [Int] == [7, 8])
         #expect(opener["domain"] as? String == "other")
         #expect(opener["domainOwner"] as? Int == 1001)
+        #expect(opener["trustDomain"] as? Int == 1001)
         let user = try #require((document["users"] as? [[String: Any]])?.first)
         #expect(user["uid"] as? Int == 4_294_967_294)
         #expect(user["connections"] as? Int == 1)
