@@ -61,7 +61,7 @@ extension Catalog {
                 saved ids. As root the row claims a saved id; as an ordinary user, whose three \
                 ids are one, what would have been recorded anyway. See unix(7).
                 """,
-            verdict: .message, needs: [], connection: .effective("opener"),
+            verdict: .message, needs: [.mappedIDs], connection: .effective("opener"),
             message: .real("claim"), process: .opener,
             play: { try $0.perform(.claimOwn, other: $0.anotherUser) }),
         Scenario(
@@ -73,8 +73,8 @@ extension Catalog {
                 EPERM and nothing is queued. The row makes three such attempts and then writes \
                 as itself.
                 """,
-            verdict: .either, needs: [.rootOrUser], connection: .effective("opener"),
-            message: .real("writer"), process: .opener,
+            verdict: .either, needs: [.rootOrUser, .mappedIDs],
+            connection: .effective("opener"), message: .real("writer"), process: .opener,
             play: { try $0.triesForbiddenClaims() }),
         Scenario(
             name: "claim-by-root",

@@ -13,7 +13,9 @@ package struct Runner {
     package init(features: KernelFeatures, transcript: @escaping (String) -> Void) {
         self.features = features
         self.transcript = transcript
-        isRoot = CurrentProcess.effectiveUserID == 0 && features.uidMapIsIdentity
+        isRoot =
+            CurrentProcess.effectiveUserID == 0 && features.uidMapIsIdentity
+            && CurrentProcess.mayTakeAnyID
         release = KernelRelease(features.kernelRelease)
     }
 
@@ -111,13 +113,19 @@ package struct Runner {
         case .root:
             if isRoot { return nil }
             let isRootHere = CurrentProcess.effectiveUserID == 0
-            return isRootHere ? "needs root of the first user namespace" : "needs root"
+            return isRootHere
+                ? "needs root of the first user namespace, with CAP_SETUID and CAP_SETGID"
+                : "needs root"
         case .ordinaryUser:
             let isUser = CurrentProcess.effectiveUserID != 0
             return isUser ? nil : "needs an ordinary user with ids in /etc/subuid"
         case .rootOrUser:
             let isEither = isRoot || CurrentProcess.effectiveUserID != 0
-            return isEither ? nil : "needs an ordinary user, or root of the first user namespace"
+            return isEither ? nil : "needs an ordinary user, or root who may be one"
+        case .mappedIDs:
+            let groupMap = try? readSmallFile("/proc/self/gid_map", maxBytes: 16)
+            let isMapped = !features.uidMap.isEmpty && groupMap?.isEmpty == false
+            return isMapped ? nil : "needs a uid and a gid that are mapped here"
         case .program(let path):
             return ActorProcess.canStart(path) ? nil : "needs \(path)"
         case .engine(let name):

@@ -48,6 +48,8 @@ package struct Scenario: Sendable {
         case ordinaryUser
         /// Not root of a user namespace, who may claim its own ids.
         case rootOrUser
+        /// Ids that are mapped in our user namespace.
+        case mappedIDs
         /// A program, by its path.
         case program(String)
         /// At least this kernel, for this.
@@ -96,7 +98,8 @@ extension Scenario {
             switch need {
             case .root: "root"
             case .ordinaryUser: "an ordinary user, with ids in /etc/subuid"
-            case .rootOrUser: "not root of a user namespace"
+            case .rootOrUser: "not root without capabilities"
+            case .mappedIDs: "mapped ids"
             case .program(let path): path
             case .kernel(let major, let minor, let what): "Linux \(major).\(minor): \(what)"
             case .userNamespaces: "user namespaces"

@@ -26,6 +26,21 @@ public enum CurrentProcess {
     /// The inode number of the first user namespace (the kernel's PROC_USER_INIT_INO).
     private static let initialUserNamespaceInode: UInt64 = 0xEFFF_FFFD
 
+    /// Whether CAP_SETUID and CAP_SETGID are in force.
+    ///
+    /// The source is `CapEff` of /proc/self/status.
+    public static var mayTakeAnyID: Bool {
+        guard let bytes = try? readSmallFile("/proc/self/status", maxBytes: 8192) else {
+            return false
+        }
+        let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+        let line = lines.first { $0.hasPrefix("CapEff:") }
+        let hexadecimal = line?.split { $0 == "\t" || $0 == " " }.last ?? ""
+        let capabilities = UInt64(hexadecimal, radix: 16) ?? 0
+        let needed: UInt64 = 1 << 6 | 1 << 7
+        return capabilities & needed == needed
+    }
+
     /// How many descriptors may be open: the limit in force, and how far it can be raised.
     public struct DescriptorLimit: Equatable, Sendable {
         public let soft: UInt64
