@@ -3,7 +3,7 @@ import LinuxIO
 extension Catalog {
     static let ofContainers: [Scenario] = [
         container(
-            "podman", engine: "podman", by: [.root], options: [], outerUID: 0,
+            "podman", Run(engine: "podman", by: [.root], outerUID: 0),
             why: "A container of root without a user namespace: its uid 0 is the machine's.",
             explanation: """
                 Engines run by root give a container its own pid, mount and network namespaces, \
@@ -12,8 +12,9 @@ extension Catalog {
                 CAP_SETGID are among those left to it). The pid is the host's, never 1.
                 """),
         container(
-            "podman-user", engine: "podman", by: [.root], options: ["--user", "1000:1000"],
-            outerUID: 1000,
+            "podman-user",
+            Run(
+                engine: "podman", by: [.root], options: ["--user", "1000:1000"], outerUID: 1000),
             why: "--user 1000 is uid 1000 of the machine, whoever that may be there.",
             explanation: """
                 --user takes ids before the program starts. Without a user namespace they are \
@@ -21,9 +22,11 @@ extension Catalog {
                 same to every server.
                 """),
         container(
-            "podman-uidmap", engine: "podman", by: [.root],
-            options: ["--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536"],
-            outerUID: 100_000,
+            "podman-uidmap",
+            Run(
+                engine: "podman", by: [.root],
+                options: ["--uidmap", "0:100000:65536", "--gidmap", "0:100000:65536"],
+                outerUID: 100_000),
             why: "With --uidmap root inside is uid 100000 outside: an id of its own.",
             explanation: """
                 A user namespace with a range: root inside is the first id of the range outside, \
@@ -31,8 +34,7 @@ extension Catalog {
                 may overlap, and then they share identities. See podman-run(1), --uidmap.
                 """),
         container(
-            "podman-rootless", engine: "podman", by: [.ordinaryUser], options: [],
-            outerUID: nil,
+            "podman-rootless", Run(engine: "podman", by: [.ordinaryUser]),
             why: "A user's container: root inside is that user outside.",
             explanation: """
                 Without root podman makes a user namespace whose 0 is the user himself and \
@@ -40,15 +42,16 @@ extension Catalog {
                 the user: which is who is responsible for it. See podman(1), rootless mode.
                 """),
         container(
-            "podman-keep-id", engine: "podman", by: [.ordinaryUser],
-            options: ["--userns", "keep-id"], outerUID: nil,
+            "podman-keep-id",
+            Run(
+                engine: "podman", by: [.ordinaryUser], options: ["--userns", "keep-id"]),
             why: "With keep-id the user is himself, inside and outside.",
             explanation: """
                 The map is turned so that the user's own uid stands for itself; 0 inside is then \
                 the first of his subordinate ids. See podman-run(1), --userns.
                 """),
         container(
-            "docker", engine: "docker", by: [], options: [], outerUID: nil,
+            "docker", Run(engine: "docker"),
             why: "uid 0 out of docker: its daemon is root, and so are its containers.",
             explanation: """
                 The surprise in many a first test: a client in a container shows up as uid 0, \
@@ -57,8 +60,7 @@ extension Catalog {
                 use the daemon's socket may be root; a broker cannot tell these users apart.
                 """),
         container(
-            "docker-user", engine: "docker", by: [], options: ["--user", "1000:1000"],
-            outerUID: nil,
+            "docker-user", Run(engine: "docker", options: ["--user", "1000:1000"]),
             why: "docker run --user 1000 is uid 1000 of the machine.",
             explanation: """
                 As with podman: without userns-remap the ids inside are the machine's. Neither \
@@ -66,17 +68,32 @@ extension Catalog {
                 """),
     ]
 
+    /// What a container is started as.
+    private struct Run {
+        let engine: String
+        /// Who starts it.
+        var by: [Scenario.Need] = []
+        var options: [String] = []
+        /// Who it is documented to be out here; nil: with podman its user, otherwise it depends
+        /// on the daemon.
+        var outerUID: UInt32?
+
+        /// Whom podman runs a container for.
+        var documentedUID: UInt32? {
+            outerUID ?? (engine == "podman" ? CurrentProcess.userID : nil)
+        }
+    }
+
     private static func container(
-        _ name: String, engine: String, by user: [Scenario.Need], options: [String],
-        outerUID: UInt32?, why: String, explanation: String
+        _ name: String, _ run: Run, why: String, explanation: String
     ) -> Scenario {
         Scenario(
             name: name, why: why, explanation: explanation, verdict: .either,
-            needs: user + [.engine(engine), .program("/bin/sh")],
+            needs: run.by + [.engine(run.engine), .program("/bin/sh")],
             connection: .effective("writer"), message: .real("writer"), process: .opener,
             play: { stage in
-                let expected = outerUID ?? (engine == "podman" ? CurrentProcess.userID : nil)
-                return try stage.visits(from: engine, options: options, outerUID: expected)
+                try stage.visits(
+                    from: run.engine, options: run.options, outerUID: run.documentedUID)
             })
     }
 }

@@ -32,7 +32,9 @@ package struct SendersSeen: Sendable {
 
     /// A delegated packet came, with so many accepted messages.
     mutating func note(_ record: SenderRecord, messages: UInt64) {
+        precondition(record.isDelegated, "the opener is no other sender")
         let index = index(of: record)
+        precondition(entries.count <= Self.entriesMax, "the entries are few")
         latest = index
         entries[index].packets &+= 1
         entries[index].messages &+= messages

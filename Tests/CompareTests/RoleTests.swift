@@ -22,7 +22,8 @@ struct RoleTests {
             data, control, _, _ = c.recvmsg(65536, 4096)
             if not data: break
             for level, kind, value in control:
-                if kind == 2: print("packet", *struct.unpack("iII", value), data.decode(), flush=True)
+                if kind == 2:
+                    print("packet", *struct.unpack("iII", value), data.decode(), flush=True)
         print("end", flush=True)
         """
 

@@ -8,14 +8,15 @@ enum Imports {
             "BasicContainers", "BrokerWire", "DequeModule", "LinuxIO", "Synchronization",
             "SystemPackage",
         ],
+        "Sources/BrokerCompare": ["LinuxIO", "SystemPackage"],
         "Sources/BrokerServer": [
             "BasicContainers", "BrokerCore", "BrokerWire", "Foundation", "FoundationEssentials",
             "LinuxIO", "Logging",
             "ServiceLifecycle", "Synchronization", "SystemPackage",
         ],
         "Sources/BrokerCommands": [
-            "ArgumentParser", "BrokerClient", "BrokerCore", "BrokerServer", "BrokerWire",
-            "Foundation", "FoundationEssentials", "Histogram", "LinuxIO", "Logging",
+            "ArgumentParser", "BrokerClient", "BrokerCompare", "BrokerCore", "BrokerServer",
+            "BrokerWire", "Foundation", "FoundationEssentials", "Histogram", "LinuxIO", "Logging",
             "ServiceLifecycle",
             "Synchronization", "SystemPackage", "UnixSignals",
         ],
