@@ -28,8 +28,9 @@ struct MessageJSONTests {
             MessageFixture().text(.json) == """
                 {"delegated":false,"encoding":"utf8","level":"kernel",\
                 "opener":{"gid":1000,"pid":42,"trustDomain":"\(Self.own)","uid":1000,\
-                "user":"alice"},"origin":"here","payload":"hello","sender":{"gid":1000,"pid":42,"process":53368,"uid":1000,\
-                "user":"alice"},"sequence":7,"time":"2026-07-01T05:54:21.123456789Z",\
+                "user":"alice"},"origin":"here","payload":"hello",\
+                "sender":{"gid":1000,"pid":42,"process":53368,"uid":1000,"user":"alice"},\
+                "sequence":7,"time":"2026-07-01T05:54:21.123456789Z",\
                 "topic":"jobs/build"}
 
                 """)
