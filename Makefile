@@ -31,7 +31,7 @@ ASAN = --sanitize=address --scratch-path .build-asan
 
 test-asan: packages ## run the tests with the address sanitizer
 	$(SWIFT) build --build-tests $(ASAN)
-	FILTER='$(FILTER)' ASAN_OPTIONS=detect_leaks=0 .ci/test '$(ROUNDS)' $(ASAN)
+	FILTER='$(FILTER)' ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=4 .ci/test '$(ROUNDS)' $(ASAN)
 
 # The thread sanitizer's calls for structs that cannot be copied do not pass the compiler's own
 # verifier (swiftlang/swift#86265), and swift-collections has such structs.
