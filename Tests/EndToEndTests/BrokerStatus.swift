@@ -5,8 +5,10 @@ extension BrokerUnderTest {
     /// What `broker status --format json` says now.
     func status() throws -> [String: Any] {
         let process = try run(["status", "--format", "json"])
-        guard process.wait() == 0 else {
-            throw Failure(description: "status failed: \(process.errorText)")
+        let ended = process.wait()
+        guard ended == 0 else {
+            let status = ended.map { "status \($0)" } ?? "a timeout"
+            throw Failure(description: "broker status ended with \(status): \(process.errorText)")
         }
         let object = try JSONSerialization.jsonObject(with: Data(process.outputText.utf8))
         return object as? [String: Any] ?? [:]
