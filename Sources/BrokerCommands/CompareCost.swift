@@ -37,7 +37,7 @@ struct CompareCost {
         return table.text + """
 
             One thread sends itself \(report.messages) messages of \(report.messageBytes) bytes \
-            in each way and receives each at once; the median of the rounds. Linux \
+            in each way and receives each at once; the best of the rounds. Linux \
             \(report.kernel).
 
             """
