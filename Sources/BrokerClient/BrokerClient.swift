@@ -1,6 +1,5 @@
 internal import BrokerWire
 internal import LinuxIO
-internal import Synchronization
 
 /// A connection to the broker: publishes, subscribes, and connects again if told so.
 ///

@@ -1,6 +1,5 @@
 internal import BrokerWire
 internal import LinuxIO
-internal import Synchronization
 
 /// What the client's thread and everybody who calls the client share. The thread keeps it alive
 /// as long as it runs; `BrokerClient` and `Subscription` are the handles of the outside.
@@ -14,21 +13,21 @@ final class ClientCore: Sendable {
     let configuration: BrokerClient.Configuration
     let wake: WakeSignal
     let gate: ReceiveGate
-    let outbox: Mutex<Outbox>
-    let ledger = Mutex(Ledger())
+    let outbox: Lock<Outbox>
+    let ledger = Lock(Ledger())
     let refusals = Handover<Refusal>(bytesMax: .max, gate: nil)
     /// Resolved with the first session, or with why there is none.
     let started = OneShot<BrokerSession>()
     /// The latest session.
-    let session = Mutex<BrokerSession?>(nil)
-    private let refusalsLeftOut = Mutex(0)
+    let session = Lock<BrokerSession?>(nil)
+    private let refusalsLeftOut = Lock(0)
 
     init(_ configuration: BrokerClient.Configuration) throws(KernelError) {
         self.configuration = configuration
         let wake = WakeSignal(try EventFD())
         self.wake = wake
         gate = ReceiveGate { wake.signal() }
-        outbox = Mutex(Outbox(pendingBytesMax: configuration.pendingBytesMax))
+        outbox = Lock(Outbox(pendingBytesMax: configuration.pendingBytesMax))
     }
 
     /// An EventFD that closures can share.

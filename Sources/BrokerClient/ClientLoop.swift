@@ -1,6 +1,5 @@
 internal import BrokerWire
 internal import LinuxIO
-internal import Synchronization
 internal import SystemPackage
 
 /// The client's thread: connects, greets, reads the socket, sends what others could not, and

@@ -1,6 +1,5 @@
 internal import BasicContainers
 internal import BrokerWire
-internal import Synchronization
 
 /// Hands the deliveries of each packet to the subscriptions they are for, during one session:
 /// the first batch of the next one is behind a gap, and looked up anew. Deliveries for

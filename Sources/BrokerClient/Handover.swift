@@ -1,4 +1,5 @@
 internal import DequeModule
+internal import LinuxIO
 internal import Synchronization
 
 /// Counts the subscriptions that hold more than they may. While there is one the client's
@@ -42,7 +43,7 @@ final class Handover<Element: Sendable>: Sendable {
         var end: Next?
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let bytesMax: Int
     private let gate: ReceiveGate?
 

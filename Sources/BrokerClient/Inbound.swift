@@ -1,6 +1,5 @@
 internal import BrokerWire
 internal import LinuxIO
-internal import Synchronization
 
 /// What one session reads: decodes packets, hands deliveries to subscriptions and answers to
 /// those who asked. Belongs to the client's thread; a class, so that it can change while it

@@ -1,4 +1,5 @@
-internal import Synchronization
+internal import LinuxIO
+
 
 /// A result that one side provides once and one task waits for: an acknowledgement, room in
 /// the queue, the end of the handshake. Either may come first. A task that is cancelled stops
@@ -13,7 +14,7 @@ final class OneShot<Value: Sendable>: Sendable {
         case abandoned
     }
 
-    private let state = Mutex(State.open)
+    private let state = Lock(State.open)
 
     /// Nobody will ever take the result.
     var isAbandoned: Bool {

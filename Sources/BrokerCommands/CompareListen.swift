@@ -1,6 +1,5 @@
 import BrokerCompare
 import LinuxIO
-import Synchronization
 import SystemPackage
 import UnixSignals
 
@@ -14,7 +13,7 @@ struct CompareListen {
     let messagesMax: Int?
 
     func run() async throws {
-        let failure = Mutex<(any Error)?>(nil)
+        let failure = Lock<(any Error)?>(nil)
         let stop = try Stop()
         let observer = try opened()
         Diagnostics(command: "compare").note(
@@ -63,10 +62,10 @@ struct CompareListen {
 
     /// Carries the observer to its thread.
     private final class ObserverBox: Sendable {
-        private let observer: Mutex<Observer>
+        private let observer: Lock<Observer>
 
         init(_ observer: consuming sending Observer) {
-            self.observer = Mutex(observer)
+            self.observer = Lock(observer)
         }
 
         func run(until stop: Stop, _ renderer: ObserverRenderer) throws {

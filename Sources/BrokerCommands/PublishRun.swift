@@ -1,4 +1,5 @@
 import BrokerClient
+import LinuxIO
 import Synchronization
 
 /// Sends what `broker pub` was told to send.
@@ -97,7 +98,7 @@ final class RefusalNotes: Sendable {
         var count = 0
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let hasAny = Atomic<Bool>(false)
     private let diagnostics: Diagnostics
 

@@ -12,7 +12,7 @@ package final class Server: Service {
     private let logger: Logger
     private let control: ReactorControl
     /// Taken by the reactor thread when it starts.
-    private let listener: Mutex<SeqpacketListener?>
+    private let listener: Lock<SeqpacketListener?>
     private let packetBytesMax: Int
 
     /// Opens the socket; afterwards clients can connect, though nobody answers before `run`.
@@ -29,7 +29,7 @@ package final class Server: Service {
             throw ServerError("cannot make an eventfd: \(error)")
         }
         do throws(SocketPathError) {
-            listener = Mutex(
+            listener = Lock(
                 try SeqpacketListener(
                     path: configuration.socketPath, mode: configuration.socketMode,
                     groupID: configuration.socketGroupID, backlog: configuration.backlog))

@@ -1,14 +1,13 @@
 import CLinux
 import Glibc
-import Synchronization
 
 /// A kernel thread of our own, for a loop that must not share the thread pool of Swift's
 /// concurrency (it blocks in `epoll_wait`).
 public final class SystemThread: Sendable {
-    private let handle: Mutex<pthread_t?>
+    private let handle: Lock<pthread_t?>
 
     private init(handle: pthread_t) {
-        self.handle = Mutex(handle)
+        self.handle = Lock(handle)
     }
 
     /// Starts a thread. The name (up to 15 bytes are kept) shows in `ps -L` and in debuggers.

@@ -1,5 +1,5 @@
 import BrokerWire
-import Synchronization
+import LinuxIO
 import Testing
 
 @testable import BrokerClient
@@ -7,7 +7,7 @@ import Testing
 @Suite struct ReconnectTests {
     /// Collects what the client says of its connection.
     private final class States: Sendable {
-        let all = Mutex<[BrokerClient.ConnectionState]>([])
+        let all = Lock<[BrokerClient.ConnectionState]>([])
 
         func note(_ state: BrokerClient.ConnectionState) {
             all.withLock { $0.append(state) }

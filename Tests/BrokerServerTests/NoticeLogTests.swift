@@ -1,7 +1,7 @@
 import BrokerCore
 import BrokerWire
+import LinuxIO
 import Logging
-import Synchronization
 import Testing
 
 @testable import BrokerServer
@@ -10,7 +10,7 @@ import Testing
 @Suite("Notice log")
 struct NoticeLogTests {
     private final class Lines: Sendable {
-        let all = Mutex<[String]>([])
+        let all = Lock<[String]>([])
     }
 
     private struct Recorder: LogHandler {

@@ -1,7 +1,6 @@
 import Foundation
 import Glibc
 import LinuxIO
-import Synchronization
 import SystemPackage
 import Testing
 
@@ -97,7 +96,7 @@ struct EventTests {
 
     @Test("a thread has its name, and is joined once")
     func threadName() {
-        let name = Mutex("")
+        let name = Lock("")
         let shared = Box(name)
         let thread = SystemThread.start(name: "reactor") {
             let text = try? readSmallFile("/proc/thread-self/comm", maxBytes: 64)
@@ -118,6 +117,6 @@ struct EventTests {
 
 /// A text that threads share.
 private final class Box: Sendable {
-    let text: Mutex<String>
-    init(_ text: consuming Mutex<String>) { self.text = text }
+    let text: Lock<String>
+    init(_ text: consuming Lock<String>) { self.text = text }
 }

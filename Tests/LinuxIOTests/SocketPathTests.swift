@@ -1,6 +1,5 @@
 import Foundation
 import LinuxIO
-import Synchronization
 import Testing
 
 @Suite("Whose a socket path is")
@@ -176,7 +175,7 @@ private final class Contest: Sendable {
     }
 
     private let path: String
-    private let state = Mutex(Result())
+    private let state = Lock(Result())
 
     init(path: String) { self.path = path }
 

@@ -1,13 +1,13 @@
 import Foundation
-import Synchronization
+import LinuxIO
 
 /// A program under test: started, fed, read and ended.
 public final class ChildProcess: @unchecked Sendable {
     // Unchecked Sendable: Process is used from one thread at a time; output is under a lock.
     private let process = Process()
     private let input = Pipe()
-    private let output = Mutex(Data())
-    private let errors = Mutex(Data())
+    private let output = Lock(Data())
+    private let errors = Lock(Data())
     private let readers = DispatchGroup()
 
     /// Starts `command` with its arguments; the first is a path or a name in PATH.

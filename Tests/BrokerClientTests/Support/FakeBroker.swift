@@ -1,16 +1,15 @@
 import BrokerClient
 import BrokerWire
 import LinuxIO
-import Synchronization
 
 /// A broker that does what a test tells it, packet by packet, on a real socket.
 final class FakeBroker: Sendable {
     let path: String
-    private let listener: Mutex<SeqpacketListener?>
+    private let listener: Lock<SeqpacketListener?>
 
     init(path: String = FakeBroker.freshPath()) throws {
         self.path = path
-        listener = Mutex(
+        listener = Lock(
             try SeqpacketListener(path: path, mode: 0o600, groupID: nil, backlog: 16))
     }
 
@@ -75,10 +74,10 @@ final class FakeSession: Sendable {
         var receiver = PacketReceiver(slots: 1, packetBytesMax: Limits.packetBytesMax)
     }
 
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     init(_ descriptor: consuming OwnedDescriptor) {
-        state = Mutex(State(descriptor: descriptor))
+        state = Lock(State(descriptor: descriptor))
     }
 
     /// A packet that is there already.
