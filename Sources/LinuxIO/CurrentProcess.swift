@@ -41,6 +41,13 @@ public enum CurrentProcess {
         return capabilities & needed == needed
     }
 
+    /// Does not end on SIGHUP until somebody waits for that signal.
+    ///
+    /// The corresponding C function is `signal` with `SIG_IGN`.
+    public static func ignoreHangUp() {
+        _ = signal(SIGHUP, SIG_IGN)
+    }
+
     /// How many descriptors may be open: the limit in force, and how far it can be raised.
     public struct DescriptorLimit: Equatable, Sendable {
         public let soft: UInt64

@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// Names of users and groups, from whatever sources the system is set up with. These calls may
 /// ask servers and block: never on the reactor thread.
@@ -11,6 +12,17 @@ public enum Users {
             unsafe getpwuid_r(uid, entry, buffer, bytes, found)
         } read: { entry in
             unsafe entry.pw_name.map { unsafe String(cString: $0) }
+        }
+    }
+
+    /// The group that a user's processes begin with.
+    ///
+    /// The corresponding C function is `getpwuid_r`.
+    public static func primaryGroup(ofUser uid: UInt32) -> UInt32? {
+        unsafe lookUp(passwd()) { entry, buffer, bytes, found in
+            unsafe getpwuid_r(uid, entry, buffer, bytes, found)
+        } read: { entry in
+            unsafe entry.pw_gid
         }
     }
 
@@ -40,6 +52,27 @@ public enum Users {
             unsafe entry.gr_gid
         }
     }
+
+    /// All users that can be listed, in the order of the sources. Some sources (directories of
+    /// large sites) answer for single names only.
+    ///
+    /// The corresponding C functions are `setpwent`, `getpwent` and `endpwent`.
+    public static func all() -> [(uid: UInt32, name: String)] {
+        // One list for the whole process is being walked.
+        listing.withLock { _ in
+            var users: [(uid: UInt32, name: String)] = []
+            setpwent()
+            defer { endpwent() }
+            while let entry = unsafe getpwent(), users.count < listedMax {
+                guard let name = unsafe entry.pointee.pw_name else { continue }
+                unsafe users.append((entry.pointee.pw_uid, String(cString: name)))
+            }
+            return users
+        }
+    }
+
+    private static let listing = Mutex(())
+    private static let listedMax = 1_000_000
 
     private static let bufferBytesMax = 1 << 20
 

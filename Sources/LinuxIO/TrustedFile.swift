@@ -1,0 +1,277 @@
+import CLinux
+import Glibc
+import SystemPackage
+
+/// Why a file is not believed, or cannot be read or replaced; says what to do about it.
+public struct TrustedFileError: Error, Equatable, CustomStringConvertible {
+    /// There is no such file: nothing is wrong with it.
+    public let isMissing: Bool
+    public let description: String
+
+    init(_ description: String, isMissing: Bool = false) {
+        self.description = description
+        self.isMissing = isMissing
+    }
+
+    init(_ path: String, _ error: KernelError) {
+        self.init("\(path): \(error)", isMissing: error.errno == .noSuchFileOrDirectory)
+    }
+}
+
+/// A file that decides who may do what, opened so that nobody but its owners can have put it
+/// there: from the root directory down no component is a symbolic link, each directory and the
+/// file belong to root or to a trusted user, and nobody else may write to them. A sticky
+/// directory of root's (/tmp) may be writable: names of others cannot be taken away in it.
+///
+/// The directory stays open, and everything is done through it: what was checked is what is read
+/// and replaced.
+public struct TrustedFile: ~Copyable, Sendable {
+    public let path: String
+    private let name: String
+    private let directory: OwnedDescriptor
+    private let trustedUIDs: [UInt32]
+
+    /// Checks the directories of a path. A relative one begins at the working directory.
+    ///
+    /// - Parameter trustedUIDs: may own the file and its directories, besides root.
+    public init(path given: String, trustedUIDs: [UInt32]) throws(TrustedFileError) {
+        let path = try Self.absolute(given)
+        let parts = path.split(separator: "/").map(String.init)
+        guard let last = parts.last, !given.hasSuffix("/"), !given.utf8.contains(0),
+            !parts.contains(".."), !parts.contains(".")
+        else {
+            throw TrustedFileError("\(given): not the path of a file, or one with '.' or '..'")
+        }
+        var current = try Self.openDirectory(AT_FDCWD, "/", path: "/")
+        try Self.check(directory: current, path: "/", trustedUIDs)
+        var walked = ""
+        for part in parts.dropLast() {
+            walked += "/" + part
+            let next = try Self.openDirectory(current.rawValue, part, path: walked)
+            try Self.check(directory: next, path: walked, trustedUIDs)
+            current = next
+        }
+        self.path = path
+        name = last
+        directory = current
+        self.trustedUIDs = trustedUIDs
+    }
+
+    /// What was read, and what belongs to the file besides its bytes.
+    public struct Content: Equatable, Sendable {
+        public var bytes: [UInt8]
+        var userID: UInt32
+        var groupID: UInt32
+        var mode: UInt32
+    }
+
+    /// Reads the whole file after checking it.
+    ///
+    /// The corresponding C functions are `openat`, `fstat` and `read`.
+    public func read(bytesMax: Int) throws(TrustedFileError) -> Content {
+        let file: OwnedDescriptor
+        do throws(KernelError) {
+            // Without waiting for a writer, should it be a FIFO.
+            file = try open(name, O_RDONLY | O_NONBLOCK)
+        } catch {
+            if error.errno == .tooManySymbolicLinkLevels {
+                throw Self.symbolicLink(path)
+            }
+            throw TrustedFileError(path, error)
+        }
+        var status = stat()
+        guard unsafe fstat(file.rawValue, &status) == 0 else {
+            throw TrustedFileError("\(path): cannot be examined")
+        }
+        let identity = FileIdentity(status)
+        guard identity.isRegularFile else {
+            throw TrustedFileError("\(path): not a regular file")
+        }
+        try Self.check(identity, path: path, trustedUIDs, isSticky: false)
+        guard status.st_size <= bytesMax else {
+            throw TrustedFileError("\(path): larger than \(bytesMax) bytes")
+        }
+        let bytes: [UInt8]
+        do throws(KernelError) {
+            bytes = try readAll(file, bytesMax: bytesMax)
+        } catch {
+            throw TrustedFileError(path, error)
+        }
+        return Content(
+            bytes: bytes, userID: identity.userID, groupID: status.st_gid,
+            mode: identity.permissions)
+    }
+
+    /// Puts a new file in place of the old one, or leaves that as it is: written and synced under
+    /// another name in the same directory, then renamed. Owner, group and mode are kept.
+    ///
+    /// The corresponding C functions are `openat`, `write`, `fchown`, `fchmod`, `fsync` and
+    /// `renameat`.
+    public func replace(_ old: Content?, with bytes: [UInt8]) throws(TrustedFileError) {
+        let temporary = ".\(name).\(getpid()).new"
+        do throws(KernelError) {
+            unlink(temporary)
+            try write(bytes, to: temporary, like: old)
+            let number = directory.rawValue
+            try kernelTry("renameat") { unsafe renameat(number, temporary, number, name) }
+            let synced = try open(".", O_RDONLY | O_DIRECTORY)
+            let syncedNumber = synced.rawValue
+            try kernelTry("fsync") { fsync(syncedNumber) }
+        } catch {
+            unlink(temporary)
+            throw TrustedFileError("\(path) is unchanged: \(error)")
+        }
+    }
+
+    /// Runs `body` while no other process that asks the same holds the directory.
+    ///
+    /// The corresponding C function is `flock`.
+    public func withLock<Value>(
+        _ body: (borrowing TrustedFile) throws(TrustedFileError) -> Value
+    ) throws(TrustedFileError) -> Value {
+        let lock = try lockDirectory()
+        let value = try body(self)
+        _ = consume lock
+        return value
+    }
+
+    private func lockDirectory() throws(TrustedFileError) -> OwnedDescriptor {
+        do throws(KernelError) {
+            let lock = try open(".", O_RDONLY | O_DIRECTORY)
+            let number = lock.rawValue
+            try kernelTry("flock") { flock(number, LOCK_EX) }
+            return lock
+        } catch {
+            throw TrustedFileError(path, error)
+        }
+    }
+
+    private func write(
+        _ bytes: [UInt8], to temporary: String, like old: Content?
+    ) throws(KernelError) {
+        let number = directory.rawValue
+        let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
+        let file = OwnedDescriptor(
+            adopting: try kernelTry("open \(temporary)") {
+                unsafe clinux_openat(number, temporary, flags, 0o600)
+            })
+        let fd = file.rawValue
+        var written = 0
+        while written < bytes.count {
+            written += try kernelTry("write \(temporary)") {
+                unsafe bytes.withUnsafeBytes { all in
+                    let rest = unsafe UnsafeRawBufferPointer(rebasing: all[written...])
+                    return unsafe Glibc.write(fd, rest.baseAddress, rest.count)
+                }
+            }
+        }
+        if let old {
+            try kernelTry("fchown \(temporary)") { fchown(fd, old.userID, old.groupID) }
+        }
+        let mode = old?.mode ?? 0o644
+        try kernelTry("fchmod \(temporary)") { fchmod(fd, mode_t(mode)) }
+        try kernelTry("fsync \(temporary)") { fsync(fd) }
+    }
+
+    private func unlink(_ name: String) {
+        // Nothing to remove is what is hoped for.
+        _ = unsafe unlinkat(directory.rawValue, name, 0)
+    }
+
+    private func open(_ name: String, _ flags: Int32) throws(KernelError) -> OwnedDescriptor {
+        let number = directory.rawValue
+        return OwnedDescriptor(
+            adopting: try kernelTry("open \(name)") {
+                unsafe clinux_openat(number, name, flags | O_NOFOLLOW | O_CLOEXEC, 0)
+            })
+    }
+
+    // MARK: Checks
+
+    /// A relative path begins at the working directory.
+    ///
+    /// The corresponding C function is `getcwd`.
+    public static func absolute(_ path: String) throws(TrustedFileError) -> String {
+        if path.hasPrefix("/") { return path }
+        guard !path.isEmpty, let working = unsafe getcwd(nil, 0) else {
+            throw TrustedFileError("the working directory of '\(path)' is not known")
+        }
+        defer { unsafe free(working) }
+        let relative = path.hasPrefix("./") ? String(path.dropFirst(2)) : path
+        return unsafe String(cString: working) + "/" + relative
+    }
+
+    private static func openDirectory(
+        _ parent: Int32, _ name: String, path: String
+    ) throws(TrustedFileError) -> OwnedDescriptor {
+        let flags = CLINUX_O_PATH | O_NOFOLLOW | O_CLOEXEC
+        let found: OwnedDescriptor
+        do throws(KernelError) {
+            found = OwnedDescriptor(
+                adopting: try kernelTry("open") { unsafe clinux_openat(parent, name, flags, 0) })
+        } catch {
+            throw TrustedFileError(path, error)
+        }
+        guard let identity = fileIdentity(found.rawValue) else {
+            throw TrustedFileError("\(path): cannot be examined")
+        }
+        if identity.mode & S_IFMT == S_IFLNK { throw symbolicLink(path) }
+        guard identity.mode & S_IFMT == S_IFDIR else {
+            throw TrustedFileError("\(path): not a directory")
+        }
+        return found
+    }
+
+    private static func check(
+        directory: borrowing OwnedDescriptor, path: String, _ trustedUIDs: [UInt32]
+    ) throws(TrustedFileError) {
+        guard let identity = fileIdentity(directory.rawValue) else {
+            throw TrustedFileError("\(path): cannot be examined")
+        }
+        let isSticky = identity.permissions & 0o1000 != 0 && identity.userID == 0
+        try check(identity, path: path, trustedUIDs, isSticky: isSticky)
+    }
+
+    private static func check(
+        _ identity: FileIdentity, path: String, _ trustedUIDs: [UInt32], isSticky: Bool
+    ) throws(TrustedFileError) {
+        guard identity.userID == 0 || trustedUIDs.contains(identity.userID) else {
+            throw TrustedFileError(
+                "\(path) belongs to uid \(identity.userID), who could change it: "
+                    + "`chown root \(path)`")
+        }
+        guard identity.permissions & 0o022 == 0 || isSticky else {
+            let mode = String(identity.permissions, radix: 8)
+            throw TrustedFileError(
+                "\(path) has mode 0\(mode), so others than its owner may write to it: "
+                    + "`chmod go-w \(path)`")
+        }
+    }
+
+    private static func symbolicLink(_ path: String) -> TrustedFileError {
+        TrustedFileError(
+            "\(path) is a symbolic link, which may be pointed elsewhere: name the file by its "
+                + "real path, see `realpath \(path)`")
+    }
+}
+
+private func readAll(
+    _ file: borrowing OwnedDescriptor, bytesMax: Int
+) throws(KernelError) -> [UInt8] {
+    let number = file.rawValue
+    var content = [UInt8](repeating: 0, count: bytesMax + 1)
+    var filled = 0
+    while filled < content.count {
+        let count = try kernelTry("read") {
+            unsafe content.withUnsafeMutableBytes { bytes in
+                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[filled...])
+                return unsafe read(number, rest.baseAddress, rest.count)
+            }
+        }
+        if count == 0 { break }
+        filled += count
+    }
+    guard filled <= bytesMax else { throw KernelError(call: "read", errno: .fileTooLarge) }
+    content.removeLast(content.count - filled)
+    return content
+}
