@@ -25,6 +25,7 @@ let serviceLifecycle = Target.Dependency.product(
     name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals = Target.Dependency.product(
     name: "UnixSignals", package: "swift-service-lifecycle")
+let tomlKit = Target.Dependency.product(name: "TOMLKit", package: "TOMLKit")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 
 let package = Package(
@@ -34,6 +35,7 @@ let package = Package(
         .library(name: "BrokerClient", targets: ["BrokerClient"]),
     ],
     dependencies: [
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -49,9 +51,14 @@ let package = Package(
             name: "BrokerCore", dependencies: ["BrokerWire", basicContainers],
             swiftSettings: strict),
         .target(
+            name: "BrokerConfig",
+            dependencies: ["BrokerCore", "BrokerWire", "LinuxIO", systemPackage, tomlKit],
+            swiftSettings: strict),
+        .target(
             name: "BrokerServer",
             dependencies: [
-                "BrokerCore", "BrokerWire", "LinuxIO", logging, serviceLifecycle, systemPackage,
+                "BrokerConfig", "BrokerCore", "BrokerWire", "LinuxIO", logging, serviceLifecycle,
+                systemPackage, unixSignals,
             ], swiftSettings: strict),
         .target(
             name: "BrokerClient",
@@ -63,7 +70,8 @@ let package = Package(
         .target(
             name: "BrokerCommands",
             dependencies: [
-                "BrokerClient", "BrokerCompare", "BrokerCore", "BrokerServer", "BrokerWire",
+                "BrokerClient", "BrokerCompare", "BrokerConfig", "BrokerCore", "BrokerServer",
+                "BrokerWire",
                 "LinuxIO", argumentParser, histogram, logging, serviceLifecycle, systemPackage,
                 unixSignals,
             ], swiftSettings: strict),
@@ -86,6 +94,10 @@ let package = Package(
             name: "BrokerCoreTests", dependencies: ["BrokerCore", "BrokerWire", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
+            name: "BrokerConfigTests",
+            dependencies: ["BrokerConfig", "BrokerCore", "BrokerWire", "LinuxIO", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
             name: "BrokerServerTests",
             dependencies: [
                 "BrokerServer", "BrokerCore", "BrokerWire", "LinuxIO", logging, systemPackage,
@@ -99,8 +111,8 @@ let package = Package(
         .testTarget(
             name: "BrokerCommandsTests",
             dependencies: [
-                "BrokerCommands", "BrokerClient", "BrokerWire", "LinuxIO", "TestSupport",
-                argumentParser,
+                "BrokerCommands", "BrokerClient", "BrokerConfig", "BrokerCore", "BrokerWire",
+                "LinuxIO", "TestSupport", argumentParser,
             ], exclude: ["Snapshots"], swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "broker"], exclude: ["Actors"],

@@ -5,11 +5,10 @@ comments name its sections): a module, see Client, and a command, see --help."""
 import argparse, collections, json, os, select, socket, struct, sys, time
 
 MAGIC = b"\xC5\x00\xB7\x00"
-PACKET_MAX = 262_144  # bytes of the largest packet there can be
+PACKET_MAX, U32 = 262_144, 2**32  # bytes of the largest packet there can be
 BATCH_MAX = 65_536  # bytes this client puts into one packet when it has many messages
-U32 = 2**32
 (HELLO, WELCOME, PUBLISH, REPLY, SUBSCRIBE, UNSUBSCRIBE, SENDER, DELIVER, LOST, PING, PONG,
- DISCONNECT, STATUSREQUEST, STATUS) = range(1, 15)
+ DISCONNECT, STATUSREQUEST, STATUS, ENDED, ADMINREQUEST, ADMINREPLY) = range(1, 18)
 OVERFLOW = {"disconnect": 0, "drop-oldest": 1, "block": 2}
 LEVELS = {1: "kernel", 2: "claimable", 3: "remote", 4: "unknown"}
 REASONS = {  # section 7
@@ -40,7 +39,8 @@ FROM_BROKER = {
     DELIVER: Layout("sequence:Q subscription:I", "topic", "payload"),
     LOST: Layout("subscription:I count:Q"), PING: Layout("nonce:Q"), PONG: Layout("nonce:Q"),
     DISCONNECT: Layout("reason:H _:H", "text"),
-    STATUS: Layout("token:I", tail="fragment", flag="more")}
+    ENDED: Layout("subscription:I reason:H _:H", "text"),
+    **dict.fromkeys((STATUS, ADMINREPLY), Layout("token:I", tail="fragment", flag="more"))}
 
 class Fault(Exception):
     def __init__(self, reason, text, offset=None):
@@ -105,7 +105,7 @@ def decode_packet(data, layouts=FROM_BROKER, decode=decode_frame):
                 raise Malformed(0x81, "DELIVER without SENDER", offset)
             if type == DISCONNECT: break  # what is behind it is not looked at
         elif type < 0x80:  # a frame of the other side, or one that may not be ignored
-            raise Malformed(0x82 if HELLO <= type <= STATUS else 0xC4, f"type {type:#x}", offset)
+            raise Malformed(0x82 if HELLO <= type <= ADMINREPLY else 0xC4, f"type {type:#x}", offset)
         offset += length
     return frames
 
@@ -171,8 +171,8 @@ class Client:
     def status(self): return json.loads(self._request(STATUSREQUEST))
 
     def receive(self, timeout=None):
-        """The fields of the next DELIVER (the only ones with a topic; sender: those of SENDER) or
-        LOST, or Refused for a publish without acknowledge; None if there is nothing in time."""
+        """The fields of the next DELIVER (the only ones with a topic; sender: those of SENDER),
+        LOST or ENDED, or Refused for a publish without acknowledge; None if there is nothing in time."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._events:
             if not self._take_packet(deadline): return None
@@ -228,17 +228,17 @@ class Client:
     def _take(self, type, fields):
         if type == SENDER: self._sender = fields  # of the DELIVERs behind it in this packet
         elif type == DELIVER: self._events.append({**fields, "sender": self._sender})
-        elif type == LOST: self._events.append(fields)
+        elif type in (LOST, ENDED): self._events.append(fields)
         elif type == DISCONNECT: self._ended = Ended(fields["reason"], fields["text"])
         elif type == PING: self._put([encode_frame(PONG, struct.pack("<Q", fields["nonce"]))])
         elif type == PONG: self._answers[PING, fields["nonce"]] = fields
         elif type == WELCOME:
             if fields["version"] != 1: raise Malformed(0x82, "a version that was not offered")
             self._answers[HELLO, 0] = fields
-        elif type == STATUS:
+        elif type in (STATUS, ADMINREPLY):
             self._status += fields["fragment"]
             if not fields["more"]:
-                self._answers[STATUSREQUEST, fields["token"]], self._status = self._status, b""
+                self._answers[type - 1, fields["token"]], self._status = self._status, b""
         elif type == REPLY:
             refused = fields["reason"] >= 0x80 and Refused(fields["reason"], fields["text"])
             if fields["request"] == PUBLISH: self._take_publish_reply(fields, refused)

@@ -8,7 +8,7 @@ the vectors do not depend on the codec of client.py which vectors.py tries again
 import json, pathlib, struct, sys
 
 HELLO, WELCOME, PUBLISH, REPLY, SUBSCRIBE, UNSUBSCRIBE, SENDER, DELIVER = range(1, 9)
-LOST, PING, PONG, DISCONNECT, STATUSREQUEST, STATUS = range(9, 15)
+LOST, PING, PONG, DISCONNECT, STATUSREQUEST, STATUS, ENDED, ADMINREQUEST, ADMINREPLY = range(9, 18)
 U32, U64 = 2**32 - 1, 2**64 - 1
 
 
@@ -118,7 +118,16 @@ def disconnect(reason=0, text=b"", reserved=0, **more):
     return frame(DISCONNECT, struct.pack("<HH", reason, reserved), text, **more)
 
 
-def status(token, fragment, flags=0): return frame(STATUS, u32(token), b"", fragment, flags)
+def status(token, fragment, flags=0, type=STATUS):
+    return frame(type, u32(token), b"", fragment, flags)
+
+
+def ended(subscription, reason=0x87, text=b"", reserved=0, **more):
+    return frame(ENDED, struct.pack("<IHH", subscription, reason, reserved), text, **more)
+
+
+def admin(token, command=b"", arguments=b"", **more):
+    return frame(ADMINREQUEST, u32(token), command, arguments, **more)
 
 
 REASONS = (
@@ -344,6 +353,20 @@ def valid_packets():
            packet(status(3, b'{"a":"\xC3', 1), status(3, b'\xA9"}')),
            {"type": "STATUS", "token": 3, "fragment": b'{"a":"\xC3'.hex(), "more": True},
            {"type": "STATUS", "token": 3, "fragment": b'\xA9"}'.hex(), "more": False})
+    client("ENDED", packet(ended(4, text=b"uid 1000 may not")),
+           {"type": "ENDED", "subscription": 4, "reason": "notPermitted",
+            "text": "uid 1000 may not"})
+    client("ENDED, reserved bytes not 0", packet(ended(U32, reserved=7)),
+           {"type": "ENDED", "subscription": U32, "reason": "notPermitted", "text": ""}, **odd)
+    broker("ADMINREQUEST", packet(admin(3, b"acl.recent", b'{"since":1}')),
+           {"type": "ADMINREQUEST", "token": 3, "command": "acl.recent",
+            "arguments": b'{"since":1}'.hex()})
+    broker("ADMINREQUEST, nothing said", packet(admin(U32)),
+           {"type": "ADMINREQUEST", "token": U32, "command": "", "arguments": ""})
+    client("ADMINREPLY in two frames",
+           packet(status(3, b"{", 1, ADMINREPLY), status(3, b"}", 0, ADMINREPLY)),
+           {"type": "ADMINREPLY", "token": 3, "fragment": "7b", "more": True},
+           {"type": "ADMINREPLY", "token": 3, "fragment": "7d", "more": False})
     client("STATUS, more and ignored flags", packet(status(3, b"{", 0xF1)),
            {"type": "STATUS", "token": 3, "fragment": "7b", "more": True}, **odd)
     for way in ("toBroker", "toClient"):
@@ -413,7 +436,9 @@ def invalid_packets():
              ("toBroker", "PING", number(PING, 1)), ("toClient", "PONG", number(PONG, 1)),
              ("toBroker", "DISCONNECT", disconnect()),
              ("toBroker", "STATUSREQUEST", frame(STATUSREQUEST, u32(1))),
-             ("toClient", "STATUS", status(1, b"")))
+             ("toClient", "STATUS", status(1, b"")), ("toClient", "ENDED", ended(1)),
+             ("toBroker", "ADMINREQUEST", admin(1)),
+             ("toClient", "ADMINREPLY", status(1, b"", 0, ADMINREPLY)))
     for way, name, raw in whole:
         add(way, f"{name}, one byte short of its fixed fields",
             packet(struct.pack("<I", len(raw) - 1) + raw[4:-1]))
@@ -423,10 +448,11 @@ def invalid_packets():
 
     for way, name, raw in whole:
         if name in ("HELLO", "REPLY", "UNSUBSCRIBE", "SENDER", "LOST", "PING", "PONG", "DISCONNECT",
-                    "STATUSREQUEST"):
+                    "STATUSREQUEST", "ENDED"):
             add(way, f"{name}, a byte left over",
                 packet(struct.pack("<I", len(raw) + 1) + raw[4:] + b"x"))
-        if name in ("SUBSCRIBE", "UNSUBSCRIBE", "LOST", "PING", "PONG", "STATUSREQUEST", "STATUS"):
+        if name in ("SUBSCRIBE", "UNSUBSCRIBE", "LOST", "PING", "PONG", "STATUSREQUEST", "STATUS",
+                    "ADMINREPLY"):
             add(way, f"{name}, a lead where there is none", packet(
                 struct.pack("<IBBH", len(raw) + 1, *raw[4:6], 1) + raw[8:] + b"x"))
     for way, type, name, raw in (
@@ -442,23 +468,28 @@ def invalid_packets():
             ("toClient", PONG, "PONG", number(PONG, 1, flags=8)),
             ("toBroker", DISCONNECT, "DISCONNECT", disconnect(flags=1)),
             ("toBroker", STATUSREQUEST, "STATUSREQUEST", frame(STATUSREQUEST, u32(1), flags=1)),
-            ("toClient", STATUS, "STATUS", status(1, b"{}", 2))):
+            ("toClient", STATUS, "STATUS", status(1, b"{}", 2)),
+            ("toClient", ENDED, "ENDED", ended(1, flags=1)),
+            ("toBroker", ADMINREQUEST, "ADMINREQUEST", admin(1, flags=1)),
+            ("toClient", ADMINREPLY, "ADMINREPLY", status(1, b"{}", 2, ADMINREPLY))):
         add(way, f"{name}, unknown flag that may not be ignored", packet(raw))
     for flags in (3, 4, 8, 0xFF):
         broker(f"PUBLISH, flags {flags:#x}", packet(publish(flags=flags)))
     client("DELIVER, unknown flag that may not be ignored",
            packet(sent(), deliver(1, 1, flags=1)), 72)
 
-    for code in (0x00, 0x0F, 0x10, 0x7F):
+    for code in (0x00, 0x12, 0x20, 0x7F):
         for way in ("toBroker", "toClient"):
             add(way, f"unknown frame type {code:#x} {way}", packet(number(PING, 1), frame(code)),
                 24, "frameUnknown")
     for name, raw in (("WELCOME", welcome()), ("REPLY", reply()), ("SENDER", sent()),
-                      ("LOST", lost(1, 1)), ("STATUS", status(1, b"{}"))):
+                      ("LOST", lost(1, 1)), ("STATUS", status(1, b"{}")), ("ENDED", ended(1)),
+                      ("ADMINREPLY", status(1, b"{}", 0, ADMINREPLY))):
         broker(f"{name} from a client", packet(raw), reason="protocolError")
     for name, raw in (("HELLO", hello()), ("PUBLISH", publish()), ("SUBSCRIBE", subscribe()),
                       ("UNSUBSCRIBE", frame(UNSUBSCRIBE, u32(1, 2))),
-                      ("STATUSREQUEST", frame(STATUSREQUEST, u32(1)))):
+                      ("STATUSREQUEST", frame(STATUSREQUEST, u32(1))),
+                      ("ADMINREQUEST", admin(1))):
         client(f"{name} from the broker", packet(number(PING, 1), raw), 24, "protocolError")
 
     tail = struct.pack("<H", 1) + b"a" + u32(1, 2, 3, 4)

@@ -11,7 +11,7 @@ import client
 from client import FROM_BROKER, LEVELS, OVERFLOW, REASONS, Layout, Malformed
 
 NAMES = ("HELLO WELCOME PUBLISH REPLY SUBSCRIBE UNSUBSCRIBE SENDER DELIVER LOST PING PONG"
-         " DISCONNECT STATUSREQUEST STATUS").split()
+         " DISCONNECT STATUSREQUEST STATUS ENDED ADMINREQUEST ADMINREPLY").split()
 TYPES = {name: code for code, name in enumerate(NAMES, 1)}
 FROM_CLIENT = {
     client.HELLO: Layout("versionMin:H versionMax:H", "name"),
@@ -20,6 +20,7 @@ FROM_CLIENT = {
                              " uidRangeCount:B gidRangeCount:B", tail="tail"),
     client.UNSUBSCRIBE: Layout("token:I subscription:I"),
     client.STATUSREQUEST: Layout("token:I"),
+    client.ADMINREQUEST: Layout("token:I", "command", "arguments"),
     **{type: FROM_BROKER[type] for type in (client.PING, client.PONG, client.DISCONNECT)}}
 RECORD = [name for name in FROM_BROKER[client.SENDER].forms if name != "_"]
 

@@ -51,7 +51,7 @@ struct BatchBuilder: ~Copyable {
             case .lost:
                 subscription = LostFrame(header, in: packet).subscription
             case .hello, .welcome, .publish, .reply, .subscribe, .unsubscribe, .ping, .pong,
-                .disconnect, .statusRequest, .status:
+                .disconnect, .statusRequest, .status, .ended, .adminRequest, .adminReply:
                 continue
             }
             let position = positions[subscription] ?? builders.count

@@ -87,6 +87,19 @@ public final class BrokerClient: Sendable {
         return try await waiter.value()
     }
 
+    /// Asks for administration, which needs the right `administer`. Protocol/README.md, section 10.
+    ///
+    /// - Parameter arguments: one JSON document in UTF-8.
+    /// - Returns: the broker's answer, one JSON document.
+    /// - Throws: `.refused`, `.messageTooLarge`, `.disconnected`, `.closed`, `.cancelled`.
+    public func administer(
+        _ command: String, _ arguments: [UInt8] = Array("{}".utf8)
+    ) async throws(BrokerClientError) -> [UInt8] {
+        let waiter = OneShot<[UInt8]>()
+        try core.administer(command, arguments, waiter)
+        return try await waiter.value()
+    }
+
     /// Sends what is pending (for at most two seconds) and says goodbye. Subscriptions finish
     /// without an error; what is awaited fails with `.closed`. Closing twice is no error.
     public func close() async {

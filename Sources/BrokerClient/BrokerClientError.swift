@@ -10,7 +10,8 @@ public struct BrokerClientError: Error, Equatable, Sendable {
         case brokerUnavailable
         /// The socket belongs to a process of a uid that the configuration does not trust.
         case untrustedBroker(uid: UInt32)
-        /// The broker said no to this one request; the session goes on.
+        /// The broker said no to this one request, or ended this one subscription; the session
+        /// goes on.
         case refused(ReasonCode)
         /// The session ended. What was on its way may or may not have arrived.
         case disconnected(ReasonCode)
@@ -56,6 +57,11 @@ extension BrokerClientError {
     static func refused(_ reason: ReasonCode, _ explanation: String, _ what: String) -> Self {
         let text = explanation.isEmpty ? "" : ": \(explanation)"
         return Self(.refused(reason), "the broker refused \(what) (\(reason))\(text)")
+    }
+
+    static func ended(_ reason: ReasonCode, _ explanation: String) -> Self {
+        let text = explanation.isEmpty ? "" : ": \(explanation)"
+        return Self(.refused(reason), "the broker ended the subscription (\(reason))\(text)")
     }
 
     static func disconnected(_ reason: ReasonCode, _ explanation: String) -> Self {

@@ -90,6 +90,17 @@ final class ClientCore: Sendable {
         }
     }
 
+    /// - Parameter waiter: gets the answer, one JSON document.
+    func administer(
+        _ command: String, _ arguments: [UInt8], _ waiter: OneShot<[UInt8]>
+    ) throws(BrokerClientError) {
+        let bytes = FrameHeader.byteCount + 4 + command.utf8.count + arguments.count
+        try request(frameBytes: bytes) { (ledger, token) in
+            ledger.expect(.status(waiter, received: []), token: token)
+            return .administer(token: token, command: command, arguments: arguments)
+        }
+    }
+
     /// Takes up a subscription now or, while there is no session, with the next one.
     ///
     /// - Parameter frame: token and subscription number are filled in here.
@@ -153,12 +164,12 @@ final class ClientCore: Sendable {
     }
 
     private func request(
+        frameBytes: Int = FrameHeader.byteCount + 8,
         _ make: (inout Ledger, UInt32) -> RequestFrame
     ) throws(BrokerClientError) {
         var mustWake = false
         try outbox.withLock { (outbox) throws(BrokerClientError) in
-            let bytesMax = FrameHeader.byteCount + 8
-            try outbox.roomForRequest(frameBytes: bytesMax)
+            try outbox.roomForRequest(frameBytes: frameBytes)
             let token = outbox.takeRequestToken()
             let frame = ledger.withLock { make(&$0, token) }
             outbox.append(frame)

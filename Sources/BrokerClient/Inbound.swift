@@ -54,6 +54,8 @@ final class Inbound {
             waiter?.resolve(.success(Clock.monotonicNanoseconds()))
         case .disconnect(let frame):
             throw .disconnected(frame.reason, frame.explanation)
+        case .ended(let frame):
+            core.perform(core.ledger.withLock { $0.subscriptionEnded(frame) })
         case .status(let token, let fragment, let hasMore):
             let action = try core.ledger.withLock { (ledger) throws(BrokerClientError) in
                 try ledger.statusReceived(token: token, fragment: fragment, hasMore: hasMore)

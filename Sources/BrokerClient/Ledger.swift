@@ -108,6 +108,15 @@ struct Ledger {
         pings.removeValue(forKey: nonce)
     }
 
+    /// The broker has ended one subscription; an unknown one has just been left by us.
+    mutating func subscriptionEnded(_ frame: EndedFrame) -> Action {
+        guard let live = subscriptions.removeValue(forKey: frame.subscription) else {
+            return .none
+        }
+        let error = BrokerClientError.ended(frame.reason, frame.explanation)
+        return .end(live, nil, live.isLeaving ? nil : error)
+    }
+
     mutating func statusReceived(
         token: UInt32, fragment: [UInt8], hasMore: Bool
     ) throws(BrokerClientError) -> Action {
@@ -136,7 +145,7 @@ struct Ledger {
             return .end(subscriptions.removeValue(forKey: number), waiter, nil)
         case .status(let waiter, _):
             return .answerStatus(
-                waiter, .failure(.refused(reply.reason, reply.explanation, "the status")))
+                waiter, .failure(.refused(reply.reason, reply.explanation, "the request")))
         }
     }
 

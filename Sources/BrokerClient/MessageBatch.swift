@@ -153,7 +153,7 @@ struct BatchCursor {
             case .lost:
                 lost.addSaturating(LostFrame(header, in: packet).count)
             case .hello, .welcome, .publish, .reply, .subscribe, .unsubscribe, .ping, .pong,
-                .disconnect, .statusRequest, .status:
+                .disconnect, .statusRequest, .status, .ended, .adminRequest, .adminReply:
                 continue
             }
         }

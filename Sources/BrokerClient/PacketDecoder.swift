@@ -8,7 +8,9 @@ enum SessionEvent: Equatable {
     case pingReceived(nonce: UInt64)
     case pongReceived(nonce: UInt64)
     case disconnect(DisconnectFrame)
+    /// Of a status, or of an answer to a request of administration.
     case status(token: UInt32, fragment: [UInt8], hasMore: Bool)
+    case ended(EndedFrame)
 }
 
 /// Reads the packets of one session, pure and strict. A packet is checked whole before anything
@@ -76,7 +78,7 @@ struct PacketDecoder {
             deliveries.add(frame.subscription)
             deliveries.lost.addSaturating(frame.count)
         case .hello, .welcome, .publish, .reply, .subscribe, .unsubscribe, .ping, .pong,
-            .disconnect, .statusRequest, .status:
+            .disconnect, .statusRequest, .status, .ended, .adminRequest, .adminReply:
             return try readEvent(header, in: packet)
         }
         return nil
@@ -95,12 +97,14 @@ struct PacketDecoder {
         case .disconnect:
             isEnded = true
             events.append(.disconnect(DisconnectFrame(header, in: packet)))
-        case .status:
+        case .ended:
+            events.append(.ended(EndedFrame(header, in: packet)))
+        case .status, .adminReply:
             let frame = StatusFrame(header, in: packet)
             let fragment = packet.extracting(frame.fragment).copied()
             events.append(.status(token: frame.token, fragment: fragment, hasMore: frame.hasMore))
         case .hello, .welcome, .publish, .subscribe, .unsubscribe, .statusRequest, .sender,
-            .deliver, .lost:
+            .deliver, .lost, .adminRequest:
             return .protocolViolation("\(header.type) in the middle of a session")
         }
         return nil
@@ -118,7 +122,7 @@ struct PacketDecoder {
         case .ping, .disconnect:
             return try readEvent(header, in: packet)
         case .hello, .publish, .reply, .subscribe, .unsubscribe, .sender, .deliver, .lost, .pong,
-            .statusRequest, .status:
+            .statusRequest, .status, .ended, .adminRequest, .adminReply:
             return .protocolViolation("\(header.type) before WELCOME")
         }
     }

@@ -1,83 +1,119 @@
-package import BrokerWire
+import BrokerWire
 
-/// What somebody wants to do.
-package enum Action: Hashable, Sendable {
-    case publish
-    case subscribe
-    /// See status.
-    case inspect
-    /// Hold publishers back with a full queue.
-    case block
-}
-
-/// Everything about a sender that a decision may depend on. Two packets with equal subjects get
-/// equal decisions, which is what makes decisions cacheable.
-package struct Subject: Hashable, Sendable {
-    package let uid: UInt32
-    package let gid: UInt32
-    package let openerUID: UInt32
-    package let isDelegated: Bool
-    package let level: SenderRecord.Level
-    package let domain: SenderRecord.Domain
-
-    package init(_ record: SenderRecord) {
-        uid = record.uid
-        gid = record.gid
-        openerUID = record.opener.uid
-        isDelegated = record.isDelegated
-        level = record.level
-        domain = record.domain
-    }
-}
-
-/// Whether an action is allowed and, if not, who lacks the right.
+/// Whether an action is allowed, by which rule, and if not, who lacks the right.
 package enum Decision: Equatable, Sendable {
-    case allowed
-    case denied(uid: UInt32, as: Role)
+    /// By the rule of that index.
+    case allowed(rule: Int)
+    /// `rule` denies it; nil: no rule allows it.
+    case denied(uid: UInt32, as: Role, rule: Int?)
 
-    /// Which of the two identities of a message was judged.
-    package enum Role: Equatable, Sendable {
-        case sender
-        case opener
+    package var isAllowed: Bool {
+        switch self {
+        case .allowed: true
+        case .denied: false
+        }
     }
 
-    package var isAllowed: Bool { self == .allowed }
+    /// Index of the rule that decided.
+    package var rule: Int? {
+        switch self {
+        case .allowed(let rule): rule
+        case .denied(_, _, let rule): rule
+        }
+    }
 }
 
-/// The access rules. `decide` is the one function that every path asks: publishing, subscribing,
-/// status and whatever comes later.
-package enum AccessPolicy: Equatable, Sendable {
+/// A whole set of access rules, compiled: default deny, deny beats allow, and the weaker identity
+/// of a delegated message counts. Immutable; a change of rules is another policy.
+package struct AccessPolicy: Equatable, Sendable {
+    package enum Source: Equatable, Sendable {
+        /// No rules are configured.
+        case ownerOnly
+        /// `--no-acl`
+        case open
+        case rules
+    }
+
+    package let source: Source
+    /// In the order of the file, the built-in ones last.
+    package let rules: [AccessRule]
+    package let brokerUID: UInt32
+    /// For `%n`; those who are not in it have no name.
+    package let userNames: [UInt32: String]
+
     /// No rules are configured: root and the broker's own uid may do everything, others nothing.
-    case ownerOnly(brokerUID: UInt32)
-    /// Everybody may do everything (`--no-acl`).
-    case open(brokerUID: UInt32)
-
-    /// The attested uid decides. If the message is delegated and the opener has another uid, the
-    /// opener must be allowed too, unless it is root or the broker: neither a stolen connection
-    /// nor a confused deputy gains anything.
-    package func decide(_ action: Action, _ subject: Subject) -> Decision {
-        guard allows(action, uid: subject.uid) else {
-            return .denied(uid: subject.uid, as: .sender)
-        }
-        guard subject.isDelegated, subject.openerUID != subject.uid,
-            !isOwner(subject.openerUID)
-        else { return .allowed }
-        guard allows(action, uid: subject.openerUID) else {
-            return .denied(uid: subject.openerUID, as: .opener)
-        }
-        return .allowed
+    package static func ownerOnly(brokerUID: UInt32) -> AccessPolicy {
+        var rule = AccessRule(name: "no rules configured: owner only", line: 0)
+        rule.uids = owners(brokerUID)
+        rule.allows = ActionSet(Action.allCases)
+        rule.isForAllTopics = true
+        return AccessPolicy(source: .ownerOnly, rules: [rule], brokerUID: brokerUID)
     }
 
-    private func allows(_ action: Action, uid: UInt32) -> Bool {
-        switch self {
-        case .ownerOnly: isOwner(uid)
-        case .open: true
-        }
+    /// Everybody may publish and subscribe to everything (`--no-acl`).
+    package static func open(brokerUID: UInt32) -> AccessPolicy {
+        var rule = AccessRule(name: "--no-acl: everybody", line: 0)
+        rule.allows = ActionSet([.publish, .subscribe, .inspect, .block])
+        rule.isForAllTopics = true
+        return AccessPolicy(
+            source: .open, rules: [rule, ownerRule(brokerUID)], brokerUID: brokerUID)
     }
 
-    private func isOwner(_ uid: UInt32) -> Bool {
-        switch self {
-        case .ownerOnly(let brokerUID), .open(let brokerUID): uid == 0 || uid == brokerUID
+    /// - Parameter userNames: for `%n`.
+    package static func rules(
+        _ rules: [AccessRule], brokerUID: UInt32, userNames: [UInt32: String] = [:]
+    ) -> AccessPolicy {
+        AccessPolicy(
+            source: .rules, rules: rules + [ownerRule(brokerUID)], brokerUID: brokerUID,
+            userNames: userNames)
+    }
+
+    private init(
+        source: Source, rules: [AccessRule], brokerUID: UInt32, userNames: [UInt32: String] = [:]
+    ) {
+        precondition(brokerUID != UInt32.max, "4294967295 is nobody's")
+        self.source = source
+        self.rules = rules
+        self.brokerUID = brokerUID
+        self.userNames = userNames
+    }
+
+    /// An empty file must not lock out whoever is to repair it.
+    private static func ownerRule(_ brokerUID: UInt32) -> AccessRule {
+        var rule = AccessRule(name: "built in: owner", line: 0)
+        rule.uids = owners(brokerUID)
+        rule.allows = ActionSet([.inspect, .administer])
+        return rule
+    }
+
+    private static func owners(_ brokerUID: UInt32) -> [IDRange] {
+        [IDRange(first: 0, last: 0), IDRange(first: brokerUID, last: brokerUID)]
+    }
+
+    /// The decision on one topic, for callers that ask once. Those that ask often keep
+    /// `SubjectRights`, which this is made of.
+    ///
+    /// - Parameter topic: a valid topic name; empty for actions that need none.
+    package func decide(_ action: Action, topic: [UInt8], _ subject: Subject) -> Decision {
+        SubjectRights(of: subject, under: self).decide(action, topic: topic.span)
+    }
+
+    /// The same for a topic or, where somebody wants to subscribe, for a filter.
+    package func decide(
+        _ action: Action, _ topic: [UInt8], isFilter: Bool, _ subject: Subject
+    ) -> Decision {
+        let rights = SubjectRights(of: subject, under: self)
+        guard isFilter else { return rights.decide(action, topic: topic.span) }
+        return action == .block
+            ? rights.decideBlocking(on: topic) : rights.decidePart(of: topic, action)
+    }
+
+    /// Whether the opener is judged next to the sender: it has another uid, and is none whose
+    /// word counts for everybody here anyway. What root of another broker is, is said there.
+    package func judgesOpener(of subject: Subject) -> Bool {
+        guard subject.isDelegated, subject.openerUID != subject.uid, subject.openerUID != 0 else {
+            return false
         }
+        return !(subject.origin.isEmpty && subject.openerUID == brokerUID)
     }
 }

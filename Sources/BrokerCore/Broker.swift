@@ -12,8 +12,14 @@ package struct BrokerConfiguration: Sendable {
     package var process: SenderRecord.Opener
     /// Largest packet the kernel lets the broker send.
     package var packetBytesMax: Int
+    /// The rules to begin with.
     package var policy: AccessPolicy
-    package var quotaLimits = QuotaLimits()
+    package var quotas = QuotaSettings()
+    /// The limits of users that have none of their own.
+    package var quotaLimits: QuotaLimits {
+        get { quotas.defaults }
+        set { quotas.defaults = newValue }
+    }
     package var replyBytesPerSessionMax = Limits.replyBytesPerSessionMax
     package var queueBytesPerSubscriptionMax = Limits.queueBytesPerSubscriptionMax
 
@@ -43,6 +49,9 @@ package struct BrokerConfiguration: Sendable {
 /// `BrokerSubscribe`, `BrokerReply`, `BrokerOutbound`, `BrokerSystem`.
 package struct Broker: ~Copyable {
     package let configuration: BrokerConfiguration
+    /// The access rules in force, and what they mean for the subjects seen.
+    var access: RightsTable
+    package internal(set) var decisions = DecisionLog()
     package internal(set) var statistics = Statistics()
     /// Of the configuration: what a message may have.
     let messageBytesMax: Int
@@ -65,6 +74,10 @@ package struct Broker: ~Copyable {
 
     var subjects: [Subject: UInt32] = [:]
     var quotas: QuotaTable
+    /// The rate that the latest publish refused for its sake went beyond.
+    var latestExceeded: QuotaExceeded?
+    /// The latest moment the shell has told.
+    var latestNanoseconds: UInt64
     var pool: PacketPool
     /// Packets handed to the shell by `prepareOutbound` and not yet reported back.
     var outgoing: [Outgoing] = []
@@ -96,10 +109,12 @@ package struct Broker: ~Copyable {
         precondition(configuration.version.utf8.count <= Limits.clientNameBytesMax)
         self.configuration = configuration
         messageBytesMax = configuration.messageBytesMax
+        access = RightsTable(policy: configuration.policy)
         startedNanoseconds = nowNanoseconds
         routes = RouteCache(seed: configuration.hashSeed)
         pool = PacketPool(packetBytesMax: configuration.packetBytesMax)
-        quotas = QuotaTable(limits: configuration.quotaLimits)
+        quotas = QuotaTable(settings: configuration.quotas)
+        latestNanoseconds = nowNanoseconds
         systemTopicsNanoseconds =
             nowNanoseconds + UInt64(Limits.systemTopicsIntervalSeconds) * 1_000_000_000
     }
@@ -120,7 +135,8 @@ package struct Broker: ~Copyable {
         }
         let account: Int
         do {
-            account = try quotas.openConnection(uid: opener.record.uid)
+            account = try quotas.openConnection(
+                uid: opener.record.uid, nowNanoseconds: nowNanoseconds)
         } catch {
             return refuse(opener, .quotaExceeded, error.explanation, &effects)
         }
@@ -167,7 +183,7 @@ package struct Broker: ~Copyable {
         discardSubscriptions(of: slot, into: &effects)
         discardControl(of: slot)
         if sessions[slot].state == .greeting { quotas.finishGreeting(sessions[slot].account) }
-        quotas.closeConnection(sessions[slot].account)
+        quotas.closeConnection(sessions[slot].account, nowNanoseconds: latestNanoseconds)
         precondition(sessions[slot].hasNothingQueued && sessions[slot].subscriptions.isEmpty)
         sessions[slot] = Session(id: SessionID(slot: Int32(slot), generation: 0))
         freeSessions.append(Int32(slot))
@@ -179,6 +195,7 @@ package struct Broker: ~Copyable {
     package mutating func timePassed(
         nowNanoseconds: UInt64, wallNanoseconds: UInt64, into effects: inout Effects
     ) {
+        latestNanoseconds = nowNanoseconds
         while let id = greetingDeadlines.popExpired(nowNanoseconds: nowNanoseconds) {
             guard let slot = slot(of: id), sessions[slot].state == .greeting else { continue }
             statistics.handshakesTimedOut += 1

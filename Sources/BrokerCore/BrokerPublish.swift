@@ -8,11 +8,16 @@ extension Broker {
         _ frame: PublishFrame, _ packet: Span<UInt8>, _ context: inout PacketContext,
         into effects: inout Effects
     ) {
+        // Refused messages count as well: saying no has its cost, too.
+        if context.isRateLimited, exceedsRate(frame.body.count, context) {
+            refusePublish(frame, .quotaExceeded, packet, &context, into: &effects)
+            return
+        }
         let topic = packet.extracting(frame.topic)
         let hash = routes.hash(topic, subject: context.subject)
         let route =
             routes.find(topic, subject: context.subject, hash: hash)
-            ?? findRoute(topic, context.record, subject: context.subject, hash: hash)
+            ?? findRoute(topic, context, hash: hash)
         guard route.reason == .success, frame.body.count <= messageBytesMax else {
             let reason = route.reason == .success ? ReasonCode.packetTooLarge : route.reason
             refusePublish(frame, reason, packet, &context, into: &effects)
@@ -220,7 +225,7 @@ extension Broker {
     /// Decides and routes a topic that is not in the cache.
     @inline(never)
     private mutating func findRoute(
-        _ topic: Span<UInt8>, _ record: SenderRecord, subject: UInt32, hash: UInt64
+        _ topic: Span<UInt8>, _ context: PacketContext, hash: UInt64
     ) -> RouteCache.Route {
         routes.makeRoom()
         statistics.routeCacheMisses += 1
@@ -229,20 +234,37 @@ extension Broker {
         } catch {
             return RouteCache.Route(reason: .topicNameInvalid, first: 0, count: 0)
         }
-        guard topic[0] != Topic.dollar,
-            configuration.policy.decide(.publish, Subject(record)).isAllowed
-        else {
+        guard topic[0] != Topic.dollar, mayPublish(topic, context) else {
             let denied = RouteCache.Route(
                 reason: .notPermitted, first: routes.receivers.count, count: 0)
-            routes.insert(denied, topic: topic, subject: subject, hash: hash)
+            routes.insert(denied, topic: topic, subject: context.subject, hash: hash)
             return denied
         }
         let route = collectReceivers(of: topic)
-        routes.insert(route, topic: topic, subject: subject, hash: hash)
+        routes.insert(route, topic: topic, subject: context.subject, hash: hash)
         return route
     }
 
-    /// Appends the subscriptions that match to the cache's receivers, each once.
+    @inline(never)
+    private mutating func exceedsRate(_ bytes: Int, _ context: PacketContext) -> Bool {
+        let account = sessions[context.session].account
+        guard let exceeded = quotas.chargeMessage(account, bytes: bytes) else { return false }
+        latestExceeded = exceeded
+        return true
+    }
+
+    private mutating func mayPublish(_ topic: Span<UInt8>, _ context: PacketContext) -> Bool {
+        let subject = subject(of: context.record, session: context.session)
+        let decision = access.rights(of: subject).decide(.publish, topic: topic)
+        // Denials are noted when they are answered: each time, not once per route.
+        if decision.isAllowed {
+            note(decision, .publish, topic.copied(), subject, counting: false)
+        }
+        return decision.isAllowed
+    }
+
+    /// Appends the subscriptions that match, and whose subscribers may receive the topic, to the
+    /// cache's receivers, each once. Every message that reaches anyone passes through here.
     mutating func collectReceivers(of topic: Span<UInt8>) -> RouteCache.Route {
         collected.removeAll(keepingCapacity: true)
         trie.collect(topic, into: &collected)
@@ -252,6 +274,7 @@ extension Broker {
         for subscription in collected
         where subscriptions[Int(subscription)].routeStamp != stamp {
             subscriptions[Int(subscription)].routeStamp = stamp
+            guard mayReceive(Int(subscription), topic, stamp: stamp) else { continue }
             routes.receivers.append(subscription)
         }
         return RouteCache.Route(

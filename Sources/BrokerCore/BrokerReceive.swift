@@ -7,6 +7,8 @@ struct PacketContext {
     let subject: UInt32
     let serial: UInt64
     let nowNanoseconds: UInt64
+    /// The opener has a limit on how much is published.
+    var isRateLimited = false
     /// Answers to PUBLISH frames that still may grow: consecutive tokens, the same reason.
     var pendingReply: PendingReply?
     /// Whether PUBLISH is taken: kept here, since the session's state is not cheap to look at.
@@ -46,6 +48,11 @@ extension Broker {
         case .attested(let attestation):
             var context = makeContext(slot, attestation, nowNanoseconds: nowNanoseconds)
             let acceptedBefore = sessions[slot].messagesPublished
+            latestNanoseconds = nowNanoseconds
+            if quotas.isRateLimited(sessions[slot].account) {
+                context.isRateLimited = true
+                quotas.fillRates(sessions[slot].account, nowNanoseconds: nowNanoseconds)
+            }
             do throws(WireError) {
                 try receiveFrames(of: packet, &context, into: &effects)
             } catch {
@@ -120,11 +127,12 @@ extension Broker {
     /// A small number for the subject, equal for equal subjects while the broker runs.
     mutating func subjectNumber(of record: SenderRecord, session slot: Int) -> UInt32 {
         if let last = sessions[slot].lastRecord, last.uid == record.uid, last.gid == record.gid,
-            last.isDelegated == record.isDelegated, last.level == record.level
+            last.isDelegated == record.isDelegated, last.level == record.level,
+            last.isOpenersProcess == record.isOpenersProcess
         {
             return sessions[slot].lastSubject
         }
-        let number = number(of: Subject(record))
+        let number = number(of: subject(of: record, session: slot))
         sessions[slot].lastRecord = record
         sessions[slot].lastSubject = number
         return number
@@ -202,9 +210,13 @@ extension Broker {
             discardSubscriptions(of: slot, into: &effects)
             close(slot, into: &effects)
             sessions[slot].isDoomed = true
+        case .adminRequest:
+            requestAdministration(
+                AdminRequestFrame(header, in: packet), packet, context, into: &effects)
         case .statusRequest:
             requestStatus(StatusRequestFrame(header, in: packet), context, into: &effects)
-        case .publish, .welcome, .reply, .sender, .deliver, .lost, .status:
+        case .publish, .welcome, .reply, .sender, .deliver, .lost, .status, .ended,
+            .adminReply:
             doom(slot, .protocolError, "frame type \(header.type.rawValue) is the broker's to send")
         }
     }
@@ -247,26 +259,12 @@ extension Broker {
         _ request: StatusRequestFrame, _ context: PacketContext, into effects: inout Effects
     ) {
         let slot = context.session
-        let decision = configuration.policy.decide(.inspect, Subject(context.record))
-        if case .denied(let uid, let role) = decision {
-            statistics.requestsRefused += 1
-            let text = Self.explain("see the status", uid: uid, role: role)
-            effects.note(.requestRefused, sessions[slot], .notPermitted, text)
-            reply(
-                slot,
-                ReplyFrame(
-                    token: request.token, reason: .notPermitted, request: .statusRequest,
-                    explanation: text), into: &effects)
-            return
-        }
+        guard
+            permit(
+                .inspect, "see the status", token: request.token, request: .statusRequest,
+                context, into: &effects)
+        else { return }
         effects.statusRequests.append(
             Effects.StatusRequest(session: sessions[slot].id, token: request.token))
-    }
-
-    static func explain(_ action: String, uid: UInt32, role: Decision.Role) -> String {
-        switch role {
-        case .sender: "uid \(uid) may not \(action)"
-        case .opener: "uid \(uid), which opened the connection, may not \(action)"
-        }
     }
 }

@@ -68,6 +68,7 @@ extension Broker {
     ) {
         statistics.publishesRefused &+= 1
         sessions[context.session].publishesRefused &+= 1
+        if reason == .notPermitted { decisions.countDenial(.publish, uid: context.record.uid) }
         answer(frame, reason, sequence: 0, packet, &context, into: &effects)
     }
 
@@ -80,17 +81,19 @@ extension Broker {
             token: pending.token, count: pending.count, sequence: pending.sequence,
             reason: pending.reason, request: .publish)
         if !pending.reason.isSuccess {
-            frame.explanation = explain(pending, packet, context)
+            let (explanation, denial) = explain(pending, packet, context)
+            frame.explanation = explanation
             effects.note(
-                .publishRefused, sessions[context.session], pending.reason, frame.explanation)
+                .publishRefused, sessions[context.session], pending.reason, frame.explanation,
+                denial: denial)
         }
         reply(context.session, frame, into: &effects)
     }
 
     /// Says in words why publishes were refused.
-    private func explain(
+    private mutating func explain(
         _ pending: PendingReply, _ packet: Span<UInt8>, _ context: PacketContext
-    ) -> String {
+    ) -> (String, Effects.Denial?) {
         let bytes = packet.extracting(pending.topic)
         let topic = bytes.text().prefix(utf8Bytes: 256).debugDescription
         switch pending.reason {
@@ -98,18 +101,27 @@ extension Broker {
             do throws(Topic.Violation) {
                 try Topic.validateName(bytes)
             } catch {
-                return "topic \(topic) is invalid: \(error)"
+                return ("topic \(topic) is invalid: \(error)", nil)
             }
-            return "topic \(topic) is invalid"
+            return ("topic \(topic) is invalid", nil)
         case .packetTooLarge:
-            return "topic and payload together may have \(configuration.messageBytesMax) bytes; "
+            let text =
+                "topic and payload together may have \(configuration.messageBytesMax) bytes; "
                 + "the limit follows from sysctl net.core.wmem_max"
+            return (text, nil)
+        case .quotaExceeded:
+            return (latestExceeded?.explanation ?? "", nil)
         case .notPermitted where !bytes.isEmpty && bytes[0] == Topic.dollar:
-            return "topic \(topic) is the broker's own"
+            return ("topic \(topic) is the broker's own", nil)
         default:
-            let decision = configuration.policy.decide(.publish, Subject(context.record))
-            guard case .denied(let uid, let role) = decision else { return "" }
-            return Self.explain("publish to \(topic)", uid: uid, role: role)
+            // The route found it denied under the same rules.
+            let subject = subject(of: context.record, session: context.session)
+            let decision = access.rights(of: subject).decide(.publish, topic: bytes)
+            note(decision, .publish, bytes.copied(), subject, counting: false)
+            return (
+                explain("publish to \(topic)", decision),
+                denial(decision, .publish, bytes.copied(), subject)
+            )
         }
     }
 

@@ -13,7 +13,8 @@ extension Broker {
             answer.explanation = refusal.explanation
             statistics.subscribesRefused += 1
             effects.note(
-                .subscribeRefused, sessions[slot], refusal.reason, refusal.explanation)
+                .subscribeRefused, sessions[slot], refusal.reason, refusal.explanation,
+                denial: refusal.denial)
             reply(slot, answer, into: &effects)
             return
         }
@@ -26,7 +27,7 @@ extension Broker {
             reply(slot, answer, into: &effects)
             return
         }
-        let subscription = makeSubscription(frame, session: slot)
+        let subscription = makeSubscription(frame, context)
         reply(slot, answer, into: &effects)
         if frame.filters.contains(where: { $0.starts(with: "$SYS".utf8) }) {
             publishSystemTopics(
@@ -50,7 +51,18 @@ extension Broker {
     }
 
     /// Why a SUBSCRIBE is not granted, or nil.
-    private func refusal(
+    private mutating func refusal(
+        of frame: SubscribeFrame, _ context: PacketContext
+    ) -> (reason: ReasonCode, explanation: String, denial: Effects.Denial?)? {
+        if let (reason, explanation) = invalidity(of: frame, context) {
+            return (reason, explanation, nil)
+        }
+        guard let policy = OverflowPolicy(rawValue: frame.overflow) else { return nil }
+        return denial(of: frame, policy, context)
+    }
+
+    /// What is wrong with a SUBSCRIBE, whoever sends it.
+    private func invalidity(
         of frame: SubscribeFrame, _ context: PacketContext
     ) -> (reason: ReasonCode, explanation: String)? {
         let session = context.session
@@ -63,7 +75,7 @@ extension Broker {
                 return (.topicFilterInvalid, "filter \(text) is invalid: \(error)")
             }
         }
-        guard let policy = OverflowPolicy(rawValue: frame.overflow) else {
+        guard OverflowPolicy(rawValue: frame.overflow) != nil else {
             return (.optionInvalid, "overflow \(frame.overflow) is not 0, 1 or 2")
         }
         for range in frame.uidRanges + frame.gidRanges where range.first > range.last {
@@ -80,19 +92,37 @@ extension Broker {
             let limit = Limits.subscriptionsPerSessionMax
             return (.quotaExceeded, "this session is at its limit of \(limit) subscriptions")
         }
-        let subject = Subject(context.record)
-        if case .denied(let uid, let role) = configuration.policy.decide(.subscribe, subject) {
-            return (.notPermitted, Self.explain("subscribe to this", uid: uid, role: role))
-        }
-        if policy == .block,
-            case .denied(let uid, let role) = configuration.policy.decide(.block, subject)
-        {
-            return (.notPermitted, Self.explain("hold publishers back", uid: uid, role: role))
+        return nil
+    }
+
+    /// Each filter must bring something; `block` needs a right to all that it matches.
+    private mutating func denial(
+        of frame: SubscribeFrame, _ policy: OverflowPolicy, _ context: PacketContext
+    ) -> (reason: ReasonCode, explanation: String, denial: Effects.Denial?)? {
+        let subject = subject(of: context.record, session: context.session)
+        let rights = access.rights(of: subject)
+        for filter in frame.filters {
+            let decision = rights.decideSubscription(to: filter)
+            note(decision, .subscribe, filter, subject)
+            if !decision.isAllowed {
+                let text = explain("subscribe to \(Self.quoted(filter))", decision)
+                return (.notPermitted, text, denial(decision, .subscribe, filter, subject))
+            }
+            guard policy == .block else { continue }
+            let blocking = rights.decideBlocking(on: filter)
+            note(blocking, .block, filter, subject)
+            if !blocking.isAllowed {
+                let text = explain("hold publishers to \(Self.quoted(filter)) back", blocking)
+                return (.notPermitted, text, denial(blocking, .block, filter, subject))
+            }
         }
         return nil
     }
 
-    private mutating func makeSubscription(_ frame: SubscribeFrame, session slot: Int) -> Int {
+    private mutating func makeSubscription(
+        _ frame: SubscribeFrame, _ context: PacketContext
+    ) -> Int {
+        let slot = context.session
         let index = Int(freeSubscriptions.popLast() ?? Int32(subscriptions.count))
         if index == subscriptions.count { subscriptions.append(Subscription()) }
         precondition(subscriptions[index].session < 0, "the slot is taken")
@@ -109,6 +139,7 @@ extension Broker {
         subscription.gidRanges = frame.gidRanges.map { IDRange(first: $0.first, last: $0.last) }
         subscription.isSelective = !frame.uidRanges.isEmpty || !frame.gidRanges.isEmpty
         subscription.filters = frame.filters
+        subscription.subject = subject(of: context.record, session: slot)
         for filter in frame.filters {
             subscription.entries.append(
                 trie.insert(filter.span, subscription: UInt32(index)))

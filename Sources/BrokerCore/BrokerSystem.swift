@@ -24,7 +24,7 @@ extension Broker {
         endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
     }
 
-    private func systemTopics(nowNanoseconds: UInt64) -> [(name: String, value: String)] {
+    func systemTopics(nowNanoseconds: UInt64) -> [(name: String, value: String)] {
         let queued = quotas.active.reduce(0) { $0 + $1.queuedBytes }
         let fixed = [
             ("version", configuration.version),
@@ -34,6 +34,17 @@ extension Broker {
             ("queued/bytes", String(queued)),
         ]
         return fixed + statistics.named.map { ("counters/\($0.name)", String($0.value)) }
+            + deniedTopics
+    }
+
+    private var deniedTopics: [(name: String, value: String)] {
+        let byAction = Action.allCases.map { action in
+            ("denied/\(action.name)", String(decisions.deniedByAction[Int(action.rawValue)]))
+        }
+        let byUID = decisions.deniedByUID.sorted { $0.key < $1.key }.map { entry in
+            ("denied/uid/\(entry.key)", String(entry.value))
+        }
+        return byAction + byUID + [("denied/uid/others", String(decisions.deniedOthers))]
     }
 
     private func uptimeSeconds(nowNanoseconds: UInt64) -> UInt64 {
@@ -45,8 +56,27 @@ extension Broker {
         _ request: Effects.StatusRequest, document: Span<UInt8>, nowNanoseconds: UInt64,
         into effects: inout Effects
     ) {
+        answer(
+            .status, request.session, token: request.token, document: document,
+            nowNanoseconds: nowNanoseconds, into: &effects)
+    }
+
+    /// The answer to a request of administration, likewise.
+    package mutating func answerAdministration(
+        _ request: Effects.AdminRequest, document: Span<UInt8>, nowNanoseconds: UInt64,
+        into effects: inout Effects
+    ) {
+        answer(
+            .adminReply, request.session, token: request.token, document: document,
+            nowNanoseconds: nowNanoseconds, into: &effects)
+    }
+
+    private mutating func answer(
+        _ type: FrameType, _ session: SessionID, token: UInt32, document: Span<UInt8>,
+        nowNanoseconds: UInt64, into effects: inout Effects
+    ) {
         // It may have been told its farewell meanwhile, which is the last frame.
-        guard let slot = slot(of: request.session), sessions[slot].state == .active else { return }
+        guard let slot = slot(of: session), sessions[slot].state == .active else { return }
         let fragmentBytesMax =
             pool.batchBytes - PacketHeader.byteCount - FrameHeader.byteCount - 4
         var offset = 0
@@ -54,23 +84,15 @@ extension Broker {
             let end = min(offset + fragmentBytesMax, document.count)
             let fragment = document.extracting(offset..<end)
             // Whether there is room is asked once: a document is sent whole, or not at all.
-            queueStatus(
-                slot, token: request.token, fragment, hasMore: end < document.count,
-                isBounded: offset == 0, into: &effects)
+            let copy = fragment.copied()
+            let bytes = FrameHeader.byteCount + 4 + copy.count
+            let hasMore = end < document.count
+            queueControl(slot, bytes: bytes, isBounded: offset == 0, into: &effects) {
+                $0.appendStatus(type, token: token, fragment: copy.span, hasMore: hasMore)
+            }
             offset = end
         } while offset < document.count && !sessions[slot].isDoomed
         endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
-    }
-
-    private mutating func queueStatus(
-        _ slot: Int, token: UInt32, _ fragment: Span<UInt8>, hasMore: Bool,
-        isBounded: Bool, into effects: inout Effects
-    ) {
-        let copy = fragment.copied()
-        let bytes = FrameHeader.byteCount + 4 + copy.count
-        queueControl(slot, bytes: bytes, isBounded: isBounded, into: &effects) {
-            $0.appendStatus(token: token, fragment: copy.span, hasMore: hasMore)
-        }
     }
 
     /// The state of the broker as plain values.
@@ -79,7 +101,7 @@ extension Broker {
             name: configuration.name, version: configuration.version,
             instance: configuration.instance,
             uptimeSeconds: uptimeSeconds(nowNanoseconds: nowNanoseconds),
-            statistics: statistics, users: quotas.active,
+            statistics: statistics, users: quotas.active, quotas: quotas.settings,
             sessions: sessions.filter { $0.state != .vacant }.map { session in
                 snapshot(of: session, nowNanoseconds: nowNanoseconds)
             })
@@ -117,6 +139,7 @@ package struct BrokerSnapshot: Sendable {
     package let uptimeSeconds: UInt64
     package let statistics: Statistics
     package let users: [UserAccount]
+    package let quotas: QuotaSettings
     package let sessions: [Session]
 
     package struct Session: Sendable {

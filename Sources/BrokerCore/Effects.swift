@@ -13,6 +13,8 @@ package struct Effects {
     package internal(set) var closing: [SessionID] = []
     /// Status documents asked for, and allowed.
     package internal(set) var statusRequests: [StatusRequest] = []
+    /// Administration that was asked for, and allowed.
+    package internal(set) var adminRequests: [AdminRequest] = []
     /// What a log reader should know. Bounded; `noticesDropped` counts the rest.
     package internal(set) var notices: [Notice] = []
     package internal(set) var noticesDropped = 0
@@ -20,6 +22,25 @@ package struct Effects {
     package struct StatusRequest: Equatable, Sendable {
         package let session: SessionID
         package let token: UInt32
+    }
+
+    package struct AdminRequest: Equatable, Sendable {
+        package let session: SessionID
+        package let token: UInt32
+        package let command: [UInt8]
+        /// JSON.
+        package let arguments: [UInt8]
+    }
+
+    /// What was denied to whom, and by which rule.
+    package struct Denial: Equatable, Sendable {
+        package let action: Action
+        /// The attested uid.
+        package let uid: UInt32
+        /// Topic or filter; empty where none is needed.
+        package let topic: [UInt8]
+        /// Nil: no rule allows it.
+        package let rule: RuleReference?
     }
 
     /// Something that happened to a session, as data: rendering is the shell's work.
@@ -32,6 +53,7 @@ package struct Effects {
             case subscribeRefused = "subscribe refused"
             case requestRefused = "request refused"
             case messagesLost = "messages lost"
+            case subscriptionEnded = "subscription ended by the broker"
         }
 
         package let kind: Kind
@@ -39,6 +61,8 @@ package struct Effects {
         package let opener: SenderRecord.Opener
         package let reason: ReasonCode
         package let explanation: String
+        /// Nil: nothing was denied by the rules.
+        package let denial: Denial?
     }
 
     static let noticesMax = 64
@@ -47,7 +71,8 @@ package struct Effects {
 
     package var isEmpty: Bool {
         dirty.isEmpty && pausing.isEmpty && resuming.isEmpty && closing.isEmpty
-            && statusRequests.isEmpty && notices.isEmpty && noticesDropped == 0
+            && statusRequests.isEmpty && adminRequests.isEmpty && notices.isEmpty
+            && noticesDropped == 0
     }
 
     package mutating func clear() {
@@ -56,6 +81,7 @@ package struct Effects {
         resuming.removeAll(keepingCapacity: true)
         closing.removeAll(keepingCapacity: true)
         statusRequests.removeAll(keepingCapacity: true)
+        adminRequests.removeAll(keepingCapacity: true)
         notices.removeAll(keepingCapacity: true)
         noticesDropped = 0
     }
@@ -75,7 +101,8 @@ package struct Effects {
     /// The explanation is only made if there is room: a flood of refusals formats nothing.
     mutating func note(
         _ kind: Notice.Kind, _ session: borrowing Session, _ reason: ReasonCode,
-        _ explanation: @autoclosure () -> String
+        _ explanation: @autoclosure () -> String,
+        denial: @autoclosure () -> Denial? = nil
     ) {
         guard notices.count < Self.noticesMax else {
             noticesDropped += 1
@@ -84,6 +111,6 @@ package struct Effects {
         notices.append(
             Notice(
                 kind: kind, session: session.number, opener: session.opener.record,
-                reason: reason, explanation: explanation()))
+                reason: reason, explanation: explanation(), denial: denial()))
     }
 }

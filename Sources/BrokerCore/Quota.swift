@@ -1,4 +1,4 @@
-import BrokerWire
+package import BrokerWire
 
 /// What one opener uid holds of the broker. Charges are taken and given back in pairs; an account
 /// is removed when its last connection goes, and must then be empty.
@@ -17,8 +17,41 @@ package struct QuotaLimits: Equatable, Sendable {
     package var greetings = Limits.greetingsPerUserMax
     package var subscriptions = Limits.subscriptionsPerUserMax
     package var queuedBytes = Limits.queueBytesPerUserMax
+    /// Rates of publishing; 0: no limit.
+    package var messagesPerSecond = 0
+    /// Messages that may come at once after a rest; 0: those of a second.
+    package var messageBurst = 0
+    package var bytesPerSecond = 0
+    package var byteBurst = 0
 
     package init() {}
+
+    var isRateLimited: Bool { messagesPerSecond > 0 || bytesPerSecond > 0 }
+}
+
+/// The limits of each opener uid: those that are named, and the others.
+package struct QuotaSettings: Equatable, Sendable {
+    package struct User: Equatable, Sendable {
+        package var ranges: [IDRange]
+        package var limits: QuotaLimits
+
+        package init(ranges: [IDRange], limits: QuotaLimits) {
+            self.ranges = ranges
+            self.limits = limits
+        }
+    }
+
+    package var defaults = QuotaLimits()
+    /// The first that names a uid holds for it.
+    package var users: [User] = []
+
+    package init(defaults: QuotaLimits = QuotaLimits()) {
+        self.defaults = defaults
+    }
+
+    package func limits(of uid: UInt32) -> QuotaLimits {
+        users.first { $0.ranges.contains { $0.contains(uid) } }?.limits ?? defaults
+    }
 }
 
 /// A charge that was refused: which limit of whom.
@@ -28,6 +61,8 @@ package struct QuotaExceeded: Error, Equatable {
         case greetings = "connections without HELLO"
         case subscriptions
         case queuedBytes = "queued bytes"
+        case messages = "published messages a second"
+        case bytes = "published bytes a second"
     }
 
     package let resource: Resource
@@ -39,32 +74,121 @@ package struct QuotaExceeded: Error, Equatable {
     }
 }
 
+/// How much of its rates a user has left. Fills up with time, to the burst at most.
+struct RateAllowance: Equatable {
+    private var left: Int
+    private var filledNanoseconds: UInt64
+    private let perSecond: Int
+    private let burst: Int
+
+    init(perSecond: Int, burst: Int, nowNanoseconds: UInt64) {
+        precondition(perSecond >= 0 && burst >= 0)
+        self.perSecond = perSecond
+        self.burst = burst == 0 ? perSecond : burst
+        left = self.burst
+        filledNanoseconds = nowNanoseconds
+    }
+
+    var isLimited: Bool { perSecond > 0 }
+    var limit: Int { perSecond }
+
+    func mayTake(_ count: Int) -> Bool { !isLimited || left >= min(count, burst) }
+
+    /// What is larger than the burst is let through when the burst is whole, and owed.
+    mutating func take(_ count: Int) {
+        precondition(count >= 0)
+        if isLimited { left -= count }
+    }
+
+    mutating func fill(nowNanoseconds: UInt64) {
+        guard isLimited, nowNanoseconds > filledNanoseconds else { return }
+        let elapsed = min(nowNanoseconds - filledNanoseconds, 1 << 40)
+        let (high, low) = UInt64(perSecond).multipliedFullWidth(by: elapsed)
+        let (gained, _) = UInt64(1_000_000_000).dividingFullWidth((high, low))
+        // Time that was too short for one more is kept.
+        if gained == 0 { return }
+        left = min(burst, left + Int(clamping: gained))
+        filledNanoseconds = nowNanoseconds
+    }
+
+    func isFull(nowNanoseconds: UInt64) -> Bool {
+        var copy = self
+        copy.fill(nowNanoseconds: nowNanoseconds)
+        return !isLimited || copy.left >= burst
+    }
+}
+
 /// The accounts of all opener uids, in slots that sessions refer to by index.
 struct QuotaTable {
+    private struct Rates: Equatable {
+        var messages: RateAllowance
+        var bytes: RateAllowance
+
+        init(_ limits: QuotaLimits, nowNanoseconds: UInt64) {
+            messages = RateAllowance(
+                perSecond: limits.messagesPerSecond, burst: limits.messageBurst,
+                nowNanoseconds: nowNanoseconds)
+            bytes = RateAllowance(
+                perSecond: limits.bytesPerSecond, burst: limits.byteBurst,
+                nowNanoseconds: nowNanoseconds)
+        }
+
+        func isFull(nowNanoseconds: UInt64) -> Bool {
+            messages.isFull(nowNanoseconds: nowNanoseconds)
+                && bytes.isFull(nowNanoseconds: nowNanoseconds)
+        }
+    }
+
+    /// Users without connections whose rates are remembered before the recovered are forgotten.
+    private static let restingMax = 1_024
+
     private(set) var accounts: [UserAccount] = []
+    private var limits: [QuotaLimits] = []
+    private var rates: [Rates] = []
+    /// Rates of users who are gone: coming back must not fill them up.
+    private var resting: [UInt32: Rates] = [:]
     private var slots: [UInt32: Int] = [:]
     private var free: [Int] = []
-    let limits: QuotaLimits
+    private(set) var settings: QuotaSettings
+
+    init(settings: QuotaSettings) {
+        self.settings = settings
+    }
 
     init(limits: QuotaLimits) {
-        self.limits = limits
+        self.init(settings: QuotaSettings(defaults: limits))
     }
 
     /// Accounts in use.
     var active: [UserAccount] { slots.values.map { accounts[$0] }.sorted { $0.uid < $1.uid } }
 
+    /// Other limits hold from now on. Who holds more than they allow keeps it, and gets no more.
+    mutating func replace(_ settings: QuotaSettings, nowNanoseconds: UInt64) {
+        guard settings != self.settings else { return }
+        self.settings = settings
+        resting = [:]
+        for slot in slots.values {
+            limits[slot] = settings.limits(of: accounts[slot].uid)
+            rates[slot] = Rates(limits[slot], nowNanoseconds: nowNanoseconds)
+        }
+    }
+
     /// Charges a new connection in its greeting state.
     ///
     /// - Returns: the slot of the account, to be given to `closeConnection` in the end.
-    mutating func openConnection(uid: UInt32) throws(QuotaExceeded) -> Int {
+    mutating func openConnection(
+        uid: UInt32, nowNanoseconds: UInt64 = 0
+    ) throws(QuotaExceeded) -> Int {
         precondition(uid != SenderRecord.noID, "nobody holds nothing")
-        let slot = slots[uid] ?? makeAccount(uid: uid)
-        if accounts[slot].connections >= limits.connections {
-            throw QuotaExceeded(resource: .connections, limit: limits.connections, uid: uid)
+        let allowed = slots[uid].map { limits[$0] } ?? settings.limits(of: uid)
+        let held = slots[uid].map { accounts[$0] } ?? UserAccount(uid: uid)
+        if held.connections >= allowed.connections {
+            throw QuotaExceeded(resource: .connections, limit: allowed.connections, uid: uid)
         }
-        if accounts[slot].greetings >= limits.greetings {
-            throw QuotaExceeded(resource: .greetings, limit: limits.greetings, uid: uid)
+        if held.greetings >= allowed.greetings {
+            throw QuotaExceeded(resource: .greetings, limit: allowed.greetings, uid: uid)
         }
+        let slot = slots[uid] ?? makeAccount(uid: uid, allowed, nowNanoseconds: nowNanoseconds)
         accounts[slot].connections += 1
         accounts[slot].greetings += 1
         return slot
@@ -75,19 +199,26 @@ struct QuotaTable {
         accounts[slot].greetings -= 1
     }
 
-    mutating func closeConnection(_ slot: Int) {
+    mutating func closeConnection(_ slot: Int, nowNanoseconds: UInt64 = 0) {
         precondition(accounts[slot].connections > 0)
         accounts[slot].connections -= 1
         guard accounts[slot].connections == 0 else { return }
-        precondition(accounts[slot] == UserAccount(uid: accounts[slot].uid), "a charge leaked")
-        slots[accounts[slot].uid] = nil
+        let uid = accounts[slot].uid
+        precondition(accounts[slot] == UserAccount(uid: uid), "a charge leaked")
+        slots[uid] = nil
         free.append(slot)
+        guard !rates[slot].isFull(nowNanoseconds: nowNanoseconds) else { return }
+        if resting.count >= Self.restingMax {
+            resting = resting.filter { !$0.value.isFull(nowNanoseconds: nowNanoseconds) }
+        }
+        resting[uid] = rates[slot]
     }
 
     mutating func chargeSubscription(_ slot: Int) throws(QuotaExceeded) {
-        guard accounts[slot].subscriptions < limits.subscriptions else {
+        guard accounts[slot].subscriptions < limits[slot].subscriptions else {
             throw QuotaExceeded(
-                resource: .subscriptions, limit: limits.subscriptions, uid: accounts[slot].uid)
+                resource: .subscriptions, limit: limits[slot].subscriptions,
+                uid: accounts[slot].uid)
         }
         precondition(accounts[slot].connections > 0, "a charge for nobody")
         accounts[slot].subscriptions += 1
@@ -99,11 +230,12 @@ struct QuotaTable {
     }
 
     func mayQueue(_ slot: Int, bytes: Int) -> Bool {
-        accounts[slot].queuedBytes + bytes <= limits.queuedBytes
+        accounts[slot].queuedBytes + bytes <= limits[slot].queuedBytes
     }
 
     mutating func chargeQueue(_ slot: Int, bytes: Int) {
         precondition(bytes > 0 && accounts[slot].connections > 0, "a charge for nobody")
+        precondition(bytes >= 0)
         accounts[slot].queuedBytes += bytes
     }
 
@@ -112,12 +244,51 @@ struct QuotaTable {
         accounts[slot].queuedBytes -= bytes
     }
 
-    private mutating func makeAccount(uid: UInt32) -> Int {
+    // MARK: Rates
+
+    /// Whether publishing has to be counted at all: asked once per packet.
+    func isRateLimited(_ slot: Int) -> Bool { limits[slot].isRateLimited }
+
+    mutating func fillRates(_ slot: Int, nowNanoseconds: UInt64) {
+        rates[slot].messages.fill(nowNanoseconds: nowNanoseconds)
+        rates[slot].bytes.fill(nowNanoseconds: nowNanoseconds)
+    }
+
+    /// Takes one message out of the user's rates.
+    ///
+    /// - Returns: the rate that is used up, and nothing is taken.
+    mutating func chargeMessage(_ slot: Int, bytes: Int) -> QuotaExceeded? {
+        if let exceeded = exceededRate(slot, bytes: bytes) { return exceeded }
+        rates[slot].messages.take(1)
+        rates[slot].bytes.take(bytes)
+        return nil
+    }
+
+    func exceededRate(_ slot: Int, bytes: Int) -> QuotaExceeded? {
+        let uid = accounts[slot].uid
+        if !rates[slot].messages.mayTake(1) {
+            return QuotaExceeded(
+                resource: .messages, limit: rates[slot].messages.limit, uid: uid)
+        }
+        guard !rates[slot].bytes.mayTake(bytes) else { return nil }
+        return QuotaExceeded(resource: .bytes, limit: rates[slot].bytes.limit, uid: uid)
+    }
+
+    private mutating func makeAccount(
+        uid: UInt32, _ allowed: QuotaLimits, nowNanoseconds: UInt64
+    ) -> Int {
+        precondition(slots[uid] == nil)
+        let fresh = Rates(allowed, nowNanoseconds: nowNanoseconds)
+        let kept = resting.removeValue(forKey: uid) ?? fresh
         let slot = free.popLast() ?? accounts.count
         if slot == accounts.count {
             accounts.append(UserAccount(uid: uid))
+            limits.append(allowed)
+            rates.append(kept)
         } else {
             accounts[slot] = UserAccount(uid: uid)
+            limits[slot] = allowed
+            rates[slot] = kept
         }
         slots[uid] = slot
         return slot

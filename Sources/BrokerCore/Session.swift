@@ -97,6 +97,9 @@ struct Subscription {
     var uidRanges: [IDRange] = []
     var gidRanges: [IDRange] = []
     var filters: [[UInt8]] = []
+    /// Who subscribed: judged for each topic that is delivered.
+    var subject: Subject?
+    var rights = RightsTable.Place()
     /// Their entries in the trie.
     var entries: [Int32] = []
 

@@ -22,6 +22,9 @@ package struct Statistics: Equatable, Sendable {
     package internal(set) var subscribersTooSlow: UInt64 = 0
     package internal(set) var publishersPaused: UInt64 = 0
     package internal(set) var routeCacheMisses: UInt64 = 0
+    package internal(set) var policyChanges: UInt64 = 0
+    package internal(set) var subscriptionsEnded: UInt64 = 0
+    package internal(set) var deliveriesWithdrawn: UInt64 = 0
 
     /// All counters by name, for status and `$SYS/broker/counters/…`.
     package var named: [(name: String, value: UInt64)] {
@@ -38,7 +41,9 @@ package struct Statistics: Equatable, Sendable {
             ("connectionsRefused", connectionsRefused),
             ("handshakesTimedOut", handshakesTimedOut),
             ("subscribersTooSlow", subscribersTooSlow), ("publishersPaused", publishersPaused),
-            ("routeCacheMisses", routeCacheMisses),
+            ("routeCacheMisses", routeCacheMisses), ("policyChanges", policyChanges),
+            ("subscriptionsEnded", subscriptionsEnded),
+            ("deliveriesWithdrawn", deliveriesWithdrawn),
         ]
     }
 }

@@ -16,6 +16,8 @@ final class Connection {
     private let opener: SenderRecord.Opener
     private let hasPidfds: Bool
 
+    var openerUID: UInt32 { opener.uid }
+
     /// What epoll watches this socket for; nil: not registered.
     var interest: Epoll.Interest?
     /// The core wants no packets from it for now.
@@ -28,7 +30,7 @@ final class Connection {
     /// How many packets to take at once: few large ones, so that they stay in the processor's
     /// cache, many small ones, so that the system calls are shared.
     private(set) var packetsPerReceive = Connection.largePacketsPerReceive
-    static let largePacketsPerReceive = 8
+    static let largePacketsPerReceive = 4
     private static let smallPacketsPerReceive = 64
     private static let smallPacketBytesMax = 4_096
 

@@ -5,26 +5,42 @@ import Logging
 
 /// Names of log metadata, in one place.
 enum LogKey {
+    static let action = "action"
+    static let cause = "cause"
+    static let deliveriesWithdrawn = "deliveries-withdrawn"
     static let error = "error"
     static let explanation = "explanation"
     static let openerPID = "opener-pid"
     static let openerUID = "opener-uid"
     static let reason = "reason"
+    static let rule = "rule"
+    static let rules = "rules"
+    static let ruleLine = "line"
     static let session = "session"
     static let sessions = "sessions"
+    static let subscriptionsEnded = "subscriptions-ended"
     static let suppressed = "suppressed"
+    static let topic = "topic"
+    static let uid = "uid"
+    static let warnings = "warnings"
 }
 
 /// Logs what the core noticed, at a bounded rate: a client that is refused a million times a
 /// second fills counters, not disks.
 struct NoticeLog {
     private static let linesPerSecondMax = 50
+    /// Of them, denials of one uid: it cannot hide those of others.
+    private static let denialsPerSecondMax = 5
+    /// Uids that are told apart within a second.
+    private static let usersMax = 64
     private static let secondNanoseconds: UInt64 = 1_000_000_000
 
     private let logger: Logger
     private var windowEndNanoseconds: UInt64 = 0
     private var linesInWindow = 0
     private var suppressed = 0
+    /// In this second, by attested uid.
+    private var denials: [UInt32: Int] = [:]
 
     init(logger: Logger) {
         self.logger = logger
@@ -35,6 +51,7 @@ struct NoticeLog {
         guard nowNanoseconds >= windowEndNanoseconds else { return }
         windowEndNanoseconds = nowNanoseconds + Self.secondNanoseconds
         linesInWindow = 0
+        logSuppressedDenials()
         guard suppressed > 0 else { return }
         logger.warning(
             "log lines suppressed", metadata: [LogKey.suppressed: "\(suppressed)"])
@@ -54,11 +71,15 @@ struct NoticeLog {
     }
 
     private mutating func log(_ notice: Effects.Notice) {
+        if let denial = notice.denial {
+            log(denial, of: notice)
+            return
+        }
         let level: Logger.Level =
             switch notice.kind {
             case .sessionOpened: .debug
             case .publishRefused, .subscribeRefused, .requestRefused: .notice
-            case .connectionRefused, .sessionEnded, .messagesLost: .warning
+            case .connectionRefused, .sessionEnded, .messagesLost, .subscriptionEnded: .warning
             }
         guard logger.logLevel <= level, takeLine() else { return }
         logger.log(
@@ -71,6 +92,42 @@ struct NoticeLog {
                 // Names and topics in it are the clients' choice: quoted, never bare.
                 LogKey.explanation: "\(notice.explanation.debugDescription)",
             ])
+    }
+
+    /// One line for each denial, always with the same words and keys.
+    private mutating func log(_ denial: Effects.Denial, of notice: Effects.Notice) {
+        guard logger.logLevel <= .notice else { return }
+        let isKnown = denials[denial.uid] != nil || denials.count < Self.usersMax
+        if isKnown {
+            denials[denial.uid, default: 0] += 1
+            guard denials[denial.uid, default: 0] <= Self.denialsPerSecondMax else { return }
+        }
+        guard takeLine() else { return }
+        logger.notice(
+            "denied by the access rules",
+            metadata: [
+                LogKey.action: "\(denial.action.name)",
+                LogKey.uid: "\(denial.uid)",
+                LogKey.openerUID: "\(notice.opener.uid)",
+                LogKey.openerPID: "\(notice.opener.pid)",
+                LogKey.session: "\(notice.session)",
+                // The client's choice: quoted, never bare.
+                LogKey.topic: "\(String(decoding: denial.topic, as: UTF8.self).debugDescription)",
+                LogKey.rule: "\(denial.rule?.name.debugDescription ?? "none allows it")",
+                LogKey.ruleLine: "\(denial.rule?.line ?? 0)",
+            ])
+    }
+
+    private mutating func logSuppressedDenials() {
+        for (uid, count) in denials where count > Self.denialsPerSecondMax {
+            logger.notice(
+                "denials suppressed",
+                metadata: [
+                    LogKey.uid: "\(uid)",
+                    LogKey.suppressed: "\(count - Self.denialsPerSecondMax)",
+                ])
+        }
+        denials.removeAll(keepingCapacity: true)
     }
 
     private mutating func takeLine() -> Bool {

@@ -16,7 +16,9 @@ struct Reactor: ~Copyable {
     /// `Connection.largePacketsPerReceive`.
     private static let packetsPerReceive = 64
     /// Connections accepted in one turn.
-    private static let acceptsPerTurn = 64
+    private static let acceptsPerTurn = 1
+    /// Input after which the other connections of the same user wait for the next turn.
+    private static let bytesPerUserAndTurn = Limits.batchBytesTarget
     /// After this much input the queues are flushed even if more connections are ready.
     private static let bytesPerFlush = 4 * Limits.batchBytesTarget
     /// Room for a DISCONNECT with the longest explanation.
@@ -33,14 +35,18 @@ struct Reactor: ~Copyable {
     private var epoll: Epoll
     private let listener: SeqpacketListener
     private let control: ReactorControl
-    private var nowNanoseconds: UInt64
+    var nowNanoseconds: UInt64
+    /// Nil: there is no access file.
+    let keeper: RulesKeeper?
+    var rulesStatus: RulesStatus
     private var bytesSinceFlush = 0
+    private var share = TurnShare(bytesMax: Reactor.bytesPerUserAndTurn)
     private var isAccepting = true
     private var acceptAgainNanoseconds: UInt64?
 
     init(
         listener: consuming SeqpacketListener, control: ReactorControl,
-        broker configuration: BrokerConfiguration, logger: Logger
+        broker configuration: BrokerConfiguration, rules: RulesInForce, logger: Logger
     ) throws(KernelError) {
         let epoll = try Epoll(eventsMax: Self.eventsMax)
         try epoll.add(
@@ -50,6 +56,8 @@ struct Reactor: ~Copyable {
         self.listener = listener
         self.control = control
         self.logger = logger
+        keeper = rules.keeper
+        rulesStatus = rules.status
         noticeLog = NoticeLog(logger: logger)
         nowNanoseconds = Clock.monotonicNanoseconds()
         broker = Broker(configuration: configuration, nowNanoseconds: nowNanoseconds)
@@ -62,6 +70,7 @@ struct Reactor: ~Copyable {
         while true {
             let count = epoll.wait(timeoutMilliseconds: waitMilliseconds())
             nowNanoseconds = Clock.monotonicNanoseconds()
+            share.begin()
             for index in 0..<count {
                 dispatch(epoll.token(at: index), epoll.readiness(at: index), &receiver)
                 if bytesSinceFlush >= Self.bytesPerFlush { performEffects() }
@@ -81,6 +90,7 @@ struct Reactor: ~Copyable {
             acceptConnections()
         case Self.wakeUpToken:
             control.wakeUp.drain()
+            for outcome in control.takeReloads() { rulesRead(outcome) }
             if control.isStopping { beginShutdown() }
         default:
             guard let connection = connection(token) else { return }
@@ -102,6 +112,8 @@ struct Reactor: ~Copyable {
             if broker.isEnding(connection.id) { close(connection) } else { watch(connection, nil) }
             return
         }
+        // What is left unread is reported again in the next turn, behind all others.
+        guard share.mayReceive(from: connection.openerUID) else { return }
         let packetsMax = connection.packetsPerReceive
         switch receiver.receive(from: connection.descriptor, packetsMax: packetsMax) {
         case .packets(let count):
@@ -112,6 +124,7 @@ struct Reactor: ~Copyable {
                     receiver.bytes(at: index), receiver.attestation(at: index),
                     from: connection, isOpenerAlive: isOpenerAlive)
             }
+            share.note(connection.openerUID, bytes: bytesSinceFlush - bytesBefore)
             connection.noteReceived(packets: count, bytes: bytesSinceFlush - bytesBefore)
             if receiver.endOfStreamSeen { close(connection) }
         case .wouldBlock:
@@ -310,11 +323,12 @@ struct Reactor: ~Copyable {
     private mutating func perform(_ pending: borrowing Effects) {
         for request in pending.statusRequests {
             let document = StatusDocument.encode(
-                broker.snapshot(nowNanoseconds: nowNanoseconds))
+                broker.snapshot(nowNanoseconds: nowNanoseconds), rules: rulesStatus)
             broker.answerStatus(
                 request, document: document.span, nowNanoseconds: nowNanoseconds,
                 into: &effects)
         }
+        for request in pending.adminRequests { administer(request) }
         for id in pending.dirty {
             if let connection = connection(id) { send(to: connection) }
         }

@@ -1,9 +1,11 @@
+import BrokerConfig
 import BrokerCore
 import BrokerWire
 import LinuxIO
 package import Logging
 import ServiceLifecycle
 import Synchronization
+import UnixSignals
 
 /// The broker as a service: opens the socket, runs the reactor on a thread of its own, and stops
 /// in good order when the service group shuts down.
@@ -14,6 +16,11 @@ package final class Server: Service {
     /// Taken by the reactor thread when it starts.
     private let listener: Lock<SeqpacketListener?>
     private let packetBytesMax: Int
+    private let rules: RulesInForce
+
+    /// What `broker serve` tells of the rules it begins with.
+    package var warnings: [String] { rules.status.warnings }
+    package var ruleCount: Int { rules.status.rules }
 
     /// Opens the socket; afterwards clients can connect, though nobody answers before `run`.
     package init(
@@ -22,12 +29,15 @@ package final class Server: Service {
         self.configuration = configuration
         self.logger = logger
         _ = CurrentProcess.raiseDescriptorLimit()
+        // It means "read again" from the first moment on.
+        CurrentProcess.ignoreHangUp()
         packetBytesMax = try Self.measurePacketBytesMax()
         do throws(KernelError) {
             control = try ReactorControl()
         } catch {
             throw ServerError("cannot make an eventfd: \(error)")
         }
+        rules = try RulesInForce(configuration, control: control)
         do throws(SocketPathError) {
             listener = Lock(
                 try SeqpacketListener(
@@ -58,12 +68,41 @@ package final class Server: Service {
     }
 
     private func serve() async throws {
+        let keeper = rules.keeper
+        let logger = logger
+        let signals = Task {
+            for await _ in await UnixSignalsSequence(trapping: .sighup) {
+                if let keeper {
+                    keeper.reload()
+                } else {
+                    logger.notice("SIGHUP does nothing: there is no access file")
+                }
+            }
+        }
+        defer {
+            signals.cancel()
+            keeper?.stop()
+        }
+        try startKeeper()
         let failure: ServerError? = await withCheckedContinuation { continuation in
             _ = SystemThread.start(name: "broker-reactor") {
                 continuation.resume(returning: self.runReactor())
             }
         }
         if let failure { throw failure }
+    }
+
+    private func startKeeper() throws(ServerError) {
+        guard let keeper = rules.keeper else { return }
+        do throws(KernelError) {
+            if let failure = try keeper.start() {
+                logger.warning(
+                    "changes of the access file are noticed on SIGHUP and `broker acl reload` only",
+                    metadata: [LogKey.error: "\(failure)"])
+            }
+        } catch {
+            throw ServerError("cannot watch the access file: \(error)")
+        }
     }
 
     /// The body of the reactor thread.
@@ -74,7 +113,7 @@ package final class Server: Service {
         do throws(KernelError) {
             var reactor = try Reactor(
                 listener: listener, control: control, broker: makeBrokerConfiguration(),
-                logger: logger)
+                rules: rules, logger: logger)
             reactor.run()
             return nil
         } catch {
@@ -93,7 +132,8 @@ package final class Server: Service {
                 pid: CurrentProcess.pid, uid: uid, gid: CurrentProcess.effectiveGroupID,
                 process: own?.inode ?? 0),
             packetBytesMax: packetBytesMax,
-            policy: configuration.isOpen ? .open(brokerUID: uid) : .ownerOnly(brokerUID: uid))
+            policy: rules.policy)
+        broker.quotas = rules.quotas
         broker.queueBytesPerSubscriptionMax = configuration.queueBytesMax
         return broker
     }
@@ -120,6 +160,7 @@ package final class Server: Service {
 final class ReactorControl: Sendable {
     let wakeUp: EventFD
     private let stopping = Atomic(false)
+    private let reloads = Mutex<[ReloadOutcome]>([])
 
     init() throws(KernelError) {
         wakeUp = try EventFD()
@@ -127,8 +168,59 @@ final class ReactorControl: Sendable {
 
     var isStopping: Bool { stopping.load(ordering: .acquiring) }
 
+    func deliver(_ outcome: ReloadOutcome) {
+        reloads.withLock { $0.append(outcome) }
+        wakeUp.signal()
+    }
+
+    func takeReloads() -> [ReloadOutcome] {
+        reloads.withLock { reloads in
+            defer { reloads = [] }
+            return reloads
+        }
+    }
+
     func stop() {
         stopping.store(true, ordering: .releasing)
         wakeUp.signal()
+    }
+}
+
+/// The rules a server begins with, and who looks after their file.
+struct RulesInForce: Sendable {
+    let policy: AccessPolicy
+    let quotas: QuotaSettings
+    let status: RulesStatus
+    let keeper: RulesKeeper?
+
+    init(
+        _ configuration: ServerConfiguration, control: ReactorControl
+    ) throws(ServerError) {
+        let uid = CurrentProcess.effectiveUserID
+        guard let path = configuration.accessFile else {
+            policy = configuration.isOpen ? .open(brokerUID: uid) : .ownerOnly(brokerUID: uid)
+            quotas = QuotaSettings()
+            status = RulesStatus(policy, path: nil, warnings: [])
+            keeper = nil
+            return
+        }
+        let source = AccessFileSource(path: path, brokerUID: uid)
+        let loaded: AccessFileSource.Loaded
+        do throws(AccessFileSource.Failure) {
+            loaded = try source.load()
+        } catch {
+            throw ServerError("the access rules cannot be used:\n\(error)")
+        }
+        policy = loaded.file.policy(brokerUID: uid)
+        quotas = loaded.file.quotas
+        status = RulesStatus(
+            policy, path: source.path, warnings: loaded.file.warnings.map(\.description))
+        do throws(KernelError) {
+            keeper = try RulesKeeper(source: source, content: loaded.content) {
+                control.deliver($0)
+            }
+        } catch {
+            throw ServerError("cannot make an eventfd: \(error)")
+        }
     }
 }

@@ -8,6 +8,8 @@ package struct ServerConfiguration: Sendable {
     package var socketGroupID: UInt32?
     /// Everybody may publish and subscribe (`--no-acl`).
     package var isOpen = false
+    /// Path of the access file; nil: only root and the broker's own uid may do anything.
+    package var accessFile: String?
     /// Told to clients; at most 128 bytes.
     package var name: String
     package var version: String

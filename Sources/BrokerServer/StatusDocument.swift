@@ -5,11 +5,11 @@ import LinuxIO
 
 /// The JSON document that `broker status` shows. Protocol/README.md, section 9.
 enum StatusDocument {
-    static func encode(_ snapshot: BrokerSnapshot) -> [UInt8] {
+    static func encode(_ snapshot: BrokerSnapshot, rules: RulesStatus) -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         do {
-            return Array(try encoder.encode(Document(snapshot)))
+            return Array(try encoder.encode(Document(snapshot, rules: rules)))
         } catch {
             // Strings and numbers always encode.
             preconditionFailure("status does not encode: \(error)")
@@ -24,8 +24,10 @@ enum StatusDocument {
         let counters: [String: UInt64]
         let sessions: [Session]
         let users: [User]
+        let rules: RulesStatus
 
-        init(_ snapshot: BrokerSnapshot) {
+        init(_ snapshot: BrokerSnapshot, rules: RulesStatus) {
+            self.rules = rules
             name = snapshot.name
             version = snapshot.version
             instance = String(snapshot.instance, radix: 16)
@@ -34,7 +36,7 @@ enum StatusDocument {
                 snapshot.statistics.named.map { ($0.name, $0.value) },
                 uniquingKeysWith: { first, _ in first })
             sessions = snapshot.sessions.map(Session.init)
-            users = snapshot.users.map(User.init)
+            users = snapshot.users.map { User($0, snapshot.quotas.limits(of: $0.uid)) }
         }
     }
 
@@ -176,8 +178,10 @@ enum StatusDocument {
         let greetings: Int
         let subscriptions: Int
         let queuedBytes: Int
+        let limits: Limits
 
-        init(_ account: UserAccount) {
+        init(_ account: UserAccount, _ limits: QuotaLimits) {
+            self.limits = Limits(limits)
             uid = account.uid
             connections = account.connections
             greetings = account.greetings
@@ -194,6 +198,27 @@ extension SenderRecord.Level {
         case .claimable: "claimable"
         case .remote: "remote"
         case .unknown: "unknown"
+        }
+    }
+}
+
+extension StatusDocument {
+    /// What a user may hold and how fast it may publish; 0: as fast as it can.
+    fileprivate struct Limits: Encodable {
+        let connections: Int
+        let greetings: Int
+        let subscriptions: Int
+        let queuedBytes: Int
+        let messagesPerSecond: Int
+        let bytesPerSecond: Int
+
+        init(_ limits: QuotaLimits) {
+            connections = limits.connections
+            greetings = limits.greetings
+            subscriptions = limits.subscriptions
+            queuedBytes = limits.queuedBytes
+            messagesPerSecond = limits.messagesPerSecond
+            bytesPerSecond = limits.bytesPerSecond
         }
     }
 }

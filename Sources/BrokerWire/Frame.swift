@@ -16,16 +16,21 @@ public enum FrameType: UInt8, Sendable, CaseIterable {
     case disconnect = 0x0C
     case statusRequest = 0x0D
     case status = 0x0E
+    case ended = 0x0F
+    case adminRequest = 0x10
+    case adminReply = 0x11
 
     /// Bytes of the fixed fields behind the frame header.
     @inlinable
     package var fixedBytes: Int {
         switch self {
-        case .hello, .publish, .disconnect, .statusRequest, .status: 4
+        case .hello, .publish, .disconnect, .statusRequest, .status, .adminRequest,
+            .adminReply:
+            4
         case .welcome: 36 + SenderRecord.byteCount
         case .reply: 20
         case .subscribe: 16
-        case .unsubscribe, .ping, .pong: 8
+        case .unsubscribe, .ping, .pong, .ended: 8
         case .sender: SenderRecord.byteCount
         case .deliver, .lost: 12
         }
@@ -34,17 +39,21 @@ public enum FrameType: UInt8, Sendable, CaseIterable {
     @inlinable
     package var hasLead: Bool {
         switch self {
-        case .hello, .welcome, .publish, .reply, .sender, .deliver, .disconnect: true
-        case .subscribe, .unsubscribe, .lost, .ping, .pong, .statusRequest, .status: false
+        case .hello, .welcome, .publish, .reply, .sender, .deliver, .disconnect, .ended,
+            .adminRequest:
+            true
+        case .subscribe, .unsubscribe, .lost, .ping, .pong, .statusRequest, .status,
+            .adminReply:
+            false
         }
     }
 
     @inlinable
     package var hasTail: Bool {
         switch self {
-        case .welcome, .publish, .subscribe, .deliver, .status: true
+        case .welcome, .publish, .subscribe, .deliver, .status, .adminRequest, .adminReply: true
         case .hello, .reply, .unsubscribe, .sender, .lost, .ping, .pong, .disconnect,
-            .statusRequest:
+            .statusRequest, .ended:
             false
         }
     }
@@ -54,9 +63,9 @@ public enum FrameType: UInt8, Sendable, CaseIterable {
     package var knownFlags: UInt8 {
         switch self {
         case .publish: FrameHeader.acknowledgeFlag
-        case .status: FrameHeader.moreFlag
+        case .status, .adminReply: FrameHeader.moreFlag
         case .hello, .welcome, .reply, .subscribe, .unsubscribe, .sender, .deliver, .lost, .ping,
-            .pong, .disconnect, .statusRequest:
+            .pong, .disconnect, .statusRequest, .ended, .adminRequest:
             0
         }
     }

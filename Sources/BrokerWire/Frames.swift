@@ -210,15 +210,43 @@ package struct StatusRequestFrame: Equatable, Sendable {
     }
 }
 
+/// STATUS and ADMINREPLY.
 package struct StatusFrame: Equatable, Sendable {
     package let token: UInt32
     package let hasMore: Bool
     package let fragment: Range<Int>
 
     package init(_ header: FrameHeader, in packet: Span<UInt8>) {
-        precondition(header.type == .status)
+        precondition(header.type == .status || header.type == .adminReply)
         token = packet.loadUInt32(at: header.fixed)
         hasMore = header.flags & FrameHeader.moreFlag != 0
         fragment = header.tail
+    }
+}
+
+package struct EndedFrame: Equatable, Sendable {
+    package let subscription: UInt32
+    package let reason: ReasonCode
+    package let explanation: String
+
+    package init(_ header: FrameHeader, in packet: Span<UInt8>) {
+        precondition(header.type == .ended)
+        subscription = packet.loadUInt32(at: header.fixed)
+        reason = ReasonCode(rawValue: packet.loadUInt16(at: header.fixed + 4))
+        explanation = packet.extracting(header.lead).text()
+    }
+}
+
+package struct AdminRequestFrame: Equatable, Sendable {
+    package let token: UInt32
+    package let command: Range<Int>
+    /// JSON.
+    package let arguments: Range<Int>
+
+    package init(_ header: FrameHeader, in packet: Span<UInt8>) {
+        precondition(header.type == .adminRequest)
+        token = packet.loadUInt32(at: header.fixed)
+        command = header.lead
+        arguments = header.tail
     }
 }

@@ -234,9 +234,42 @@ extension PacketBuffer {
         beginFrame(.statusRequest, leadLength: 0) { $0.append(littleEndian: token) }
     }
 
-    package mutating func appendStatus(token: UInt32, fragment: Span<UInt8>, hasMore: Bool) {
+    package mutating func appendEnded(
+        subscription: UInt32, reason: ReasonCode, explanation: String
+    ) {
+        let text = explanation.prefix(utf8Bytes: Limits.explanationBytesMax)
+        beginFrame(.ended, leadLength: text.utf8.count) { output in
+            output.append(littleEndian: subscription)
+            output.append(littleEndian: reason.rawValue)
+            output.append(littleEndian: UInt16(0))
+        }
+        append(text: text)
+    }
+
+    package mutating func appendAdminRequest(
+        token: UInt32, command: Span<UInt8>, arguments: Span<UInt8>
+    ) {
         beginFrame(
-            .status, flags: hasMore ? FrameHeader.moreFlag : 0, leadLength: 0,
+            .adminRequest, leadLength: command.count, tailLength: arguments.count
+        ) { $0.append(littleEndian: token) }
+        bytes.append(copying: command)
+        bytes.append(copying: arguments)
+    }
+
+    /// Appends a whole frame as it stands in another packet.
+    package mutating func append(frame: Span<UInt8>) {
+        precondition(frame.count >= FrameHeader.byteCount)
+        bytes.append(copying: frame)
+        frames &+= 1
+    }
+
+    /// - Parameter type: STATUS or ADMINREPLY, which look alike.
+    package mutating func appendStatus(
+        _ type: FrameType = .status, token: UInt32, fragment: Span<UInt8>, hasMore: Bool
+    ) {
+        precondition(type == .status || type == .adminReply)
+        beginFrame(
+            type, flags: hasMore ? FrameHeader.moreFlag : 0, leadLength: 0,
             tailLength: fragment.count
         ) { $0.append(littleEndian: token) }
         bytes.append(copying: fragment)

@@ -168,6 +168,13 @@ final class CoreHarness {
         runEffects()
     }
 
+    @discardableResult
+    func changePolicy(_ policy: AccessPolicy) -> Broker.PolicyChange {
+        let change = broker.policyChanged(policy, nowNanoseconds: now, into: &effects)
+        runEffects()
+        return change
+    }
+
     func shutDown() {
         broker.shutDown(nowNanoseconds: now, into: &effects)
         runEffects()
@@ -220,6 +227,10 @@ final class CoreHarness {
             for id in current.dirty { index(of: id).map(flush) }
             for request in current.statusRequests {
                 broker.answerStatus(
+                    request, document: statusDocument.span, nowNanoseconds: now, into: &effects)
+            }
+            for request in current.adminRequests {
+                broker.answerAdministration(
                     request, document: statusDocument.span, nowNanoseconds: now, into: &effects)
             }
             for id in current.closing { index(of: id).map(close) }

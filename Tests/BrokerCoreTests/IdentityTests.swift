@@ -58,10 +58,13 @@ struct IdentityTests {
             record(Sample.attestation(uid: attested), Sample.peer(uid: opener)))
         for action in [Action.publish, .subscribe, .inspect, .block] {
             let expected =
-                refused.map { Decision.denied(uid: $0.0, as: $0.1 ? .opener : .sender) }
-                ?? .allowed
-            #expect(policy.decide(action, subject) == expected)
-            #expect(AccessPolicy.open(brokerUID: 990).decide(action, subject).isAllowed)
+                refused.map {
+                    Decision.denied(uid: $0.0, as: $0.1 ? .opener : .sender, rule: nil)
+                } ?? .allowed(rule: 0)
+            let topic = Array("$SYS/any".utf8)
+            #expect(policy.decide(action, topic: topic, subject) == expected)
+            let open = AccessPolicy.open(brokerUID: 990)
+            #expect(open.decide(action, topic: topic, subject).isAllowed)
         }
     }
 
@@ -77,6 +80,6 @@ struct IdentityTests {
                 Sample.attestation(uid: 1000, gid: 5),
                 Sample.peer(uid: 1000, domain: .other(ownerUID: nil))),
         ]
-        #expect(Set((others + [base]).map(Subject.init)).count == 6)
+        #expect(Set((others + [base]).map { Subject($0) }).count == 6)
     }
 }

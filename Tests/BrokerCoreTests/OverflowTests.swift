@@ -31,7 +31,7 @@ struct OverflowTests {
             case .lost(_, let count):
                 #expect(count > 0)
                 next += Int(count)
-            case .welcome, .reply, .pong, .disconnect, .status: break
+            case .welcome, .reply, .pong, .disconnect, .status, .ended, .adminReply: break
             }
         }
         return (seen, next)
@@ -178,7 +178,8 @@ struct OverflowTests {
                 switch item {
                 case .deliver(let delivery): delivery.subscription == number
                 case .lost(let subscription, _): subscription == number
-                case .welcome, .reply, .pong, .disconnect, .status: false
+                case .welcome, .reply, .pong, .disconnect, .status, .ended, .adminReply:
+                    false
                 }
             }
             _ = numbers(stream)

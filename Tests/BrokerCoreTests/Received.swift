@@ -10,6 +10,8 @@ enum Received: Equatable {
     case pong(nonce: UInt64)
     case disconnect(ReasonCode, String)
     case status(token: UInt32, hasMore: Bool, fragment: [UInt8])
+    case ended(subscription: UInt32, ReasonCode, String)
+    case adminReply(token: UInt32, fragment: [UInt8])
 
     struct Delivery: Equatable {
         var sequence: UInt64
@@ -63,7 +65,15 @@ enum Received: Equatable {
             return .status(
                 token: frame.token, hasMore: frame.hasMore,
                 fragment: packet.extracting(frame.fragment).copied())
-        case .hello, .publish, .subscribe, .unsubscribe, .sender, .ping, .statusRequest:
+        case .ended:
+            let frame = EndedFrame(header, in: packet)
+            return .ended(subscription: frame.subscription, frame.reason, frame.explanation)
+        case .adminReply:
+            let frame = StatusFrame(header, in: packet)
+            return .adminReply(
+                token: frame.token, fragment: packet.extracting(frame.fragment).copied())
+        case .hello, .publish, .subscribe, .unsubscribe, .sender, .ping, .statusRequest,
+            .adminRequest:
             throw WireError(.frameType(header.type.rawValue), at: header.offset)
         }
     }
@@ -80,6 +90,14 @@ extension Received {
 
     var disconnectReason: ReasonCode? {
         if case .disconnect(let reason, _) = self { reason } else { nil }
+    }
+
+    var ended: (subscription: UInt32, reason: ReasonCode, explanation: String)? {
+        if case .ended(let number, let reason, let text) = self {
+            (number, reason, text)
+        } else {
+            nil
+        }
     }
 
     var isWelcome: Bool {

@@ -29,7 +29,7 @@ struct StreamWalk {
         case .disconnect(let reason, _):
             disconnectReason = reason
             return nil
-        case .welcome, .status: return "unexpected \(item)"
+        case .welcome, .status, .ended, .adminReply: return "unexpected \(item)"
         }
     }
 

@@ -61,22 +61,23 @@ struct NoticeLogTests {
         return effects.notices
     }
 
-    @Test("A refusal is one line with reason, uid and the quoted topic")
+    @Test("A denial is one line with uid, opener, rule and the quoted topic")
     func refusal() throws {
         var (log, lines) = makeLog()
         log.log(notices(refusing: "a\" opener-uid=0 b"), dropped: 0)
         let line = try #require(lines.all.withLock { $0.last })
-        #expect(line.hasPrefix("publish refused "))
+        #expect(line.hasPrefix("denied by the access rules "))
         #expect(line.contains("opener-uid=1000"))
-        #expect(line.contains("reason=notPermitted"))
-        // The topic stays inside of a quoted explanation.
+        #expect(line.contains("action=publish") && line.contains("rule=none allows it"))
+        // The topic stays inside of its quotes.
         #expect(line.contains("\\\""))
     }
 
     @Test("A flood fills counters, not disks: 50 lines a second, then how many were kept quiet")
     func flood() throws {
         var (log, lines) = makeLog()
-        let notice = try #require(notices(refusing: "t").last)
+        // `+` is no topic, whoever sends it: no denial.
+        let notice = try #require(notices(refusing: "+").last)
         log.timePassed(nowNanoseconds: 1)
         log.log(Array(repeating: notice, count: 1_000), dropped: 10)
         #expect(lines.all.withLock { $0.count } == 50)
@@ -85,5 +86,17 @@ struct NoticeLogTests {
         #expect(last == "log lines suppressed suppressed=960")
         log.log([notice], dropped: 0)
         #expect(lines.all.withLock { $0.count } == 52)
+    }
+
+    @Test("Denials of one uid are five lines a second, then how many were kept quiet")
+    func denials() throws {
+        var (log, lines) = makeLog()
+        let notice = try #require(notices(refusing: "t").last)
+        log.timePassed(nowNanoseconds: 1)
+        log.log(Array(repeating: notice, count: 1_000), dropped: 0)
+        #expect(lines.all.withLock { $0.count } == 5)
+        log.timePassed(nowNanoseconds: 2_000_000_000)
+        let last = try #require(lines.all.withLock { $0.last })
+        #expect(last == "denials suppressed suppressed=995 uid=1000")
     }
 }

@@ -19,7 +19,9 @@ struct StatusDocumentTests {
             record: SenderRecord.Opener(pid: 42, uid: 4_294_967_294, gid: 7, process: 9),
             groups: [7, 8], domain: .other(ownerUID: 1001))
         _ = broker.connectionOpened(opener, nowNanoseconds: 0, into: &effects)
-        let bytes = StatusDocument.encode(broker.snapshot(nowNanoseconds: 5_000_000_000))
+        let rules = RulesStatus(.open(brokerUID: 0), path: nil, warnings: [])
+        let bytes = StatusDocument.encode(
+            broker.snapshot(nowNanoseconds: 5_000_000_000), rules: rules)
         let object = try JSONSerialization.jsonObject(with: Data(bytes))
         return try #require(object as? [String: Any])
     }

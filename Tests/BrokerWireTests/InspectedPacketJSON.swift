@@ -60,6 +60,21 @@ extension InspectedPayload {
                 "type": "STATUS", "token": .integer(frame.token), "more": .bool(frame.hasMore),
                 "fragment": .hex(packet[frame.fragment]),
             ]
+        case .ended(let frame):
+            [
+                "type": "ENDED", "subscription": .integer(frame.subscription),
+                "reason": .string(frame.reason.description), "text": .string(frame.explanation),
+            ]
+        case .adminRequest(let frame):
+            [
+                "type": "ADMINREQUEST", "token": .integer(frame.token),
+                "command": .text(packet[frame.command]), "arguments": .hex(packet[frame.arguments]),
+            ]
+        case .adminReply(let frame):
+            [
+                "type": "ADMINREPLY", "token": .integer(frame.token),
+                "more": .bool(frame.hasMore), "fragment": .hex(packet[frame.fragment]),
+            ]
         }
     }
 }

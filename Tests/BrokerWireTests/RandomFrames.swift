@@ -8,10 +8,13 @@ enum RandomFrames {
         case .toBroker:
             [
                 .hello, .publish, .subscribe, .unsubscribe, .ping, .pong, .statusRequest,
-                .disconnect,
+                .disconnect, .adminRequest,
             ]
         case .toClient:
-            [.welcome, .reply, .sender, .deliver, .lost, .status, .ping, .pong, .disconnect]
+            [
+                .welcome, .reply, .sender, .deliver, .lost, .status, .ping, .pong, .disconnect,
+                .ended, .adminReply,
+            ]
         }
     }
 
@@ -57,6 +60,19 @@ enum RandomFrames {
             let fragment = random.bytes(count: random.pick([0, 1, 512]))
             buffer.appendStatus(
                 token: u32(&random), fragment: fragment.span, hasMore: random.bool())
+        case .ended:
+            buffer.appendEnded(
+                subscription: u32(&random), reason: .notPermitted, explanation: text(&random))
+        case .adminRequest:
+            let arguments = random.bytes(count: random.pick([0, 1, 512]))
+            buffer.appendAdminRequest(
+                token: u32(&random), command: Array(text(&random).utf8).span,
+                arguments: arguments.span)
+        case .adminReply:
+            let fragment = random.bytes(count: random.pick([0, 1, 512]))
+            buffer.appendStatus(
+                .adminReply, token: u32(&random), fragment: fragment.span,
+                hasMore: random.bool())
         }
     }
 

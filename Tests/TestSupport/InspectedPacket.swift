@@ -16,6 +16,9 @@ package enum InspectedPayload: Equatable, Sendable {
     case disconnect(DisconnectFrame)
     case statusRequest(StatusRequestFrame)
     case status(StatusFrame)
+    case ended(EndedFrame)
+    case adminRequest(AdminRequestFrame)
+    case adminReply(StatusFrame)
 }
 
 package struct InspectedFrame: Equatable, Sendable {
@@ -86,8 +89,10 @@ extension FrameType {
     /// The column "way" of Protocol/README.md, section 5.
     fileprivate func travels(_ way: Way) -> Bool {
         switch self {
-        case .hello, .publish, .subscribe, .unsubscribe, .statusRequest: way == .toBroker
-        case .welcome, .reply, .sender, .deliver, .lost, .status: way == .toClient
+        case .hello, .publish, .subscribe, .unsubscribe, .statusRequest, .adminRequest:
+            way == .toBroker
+        case .welcome, .reply, .sender, .deliver, .lost, .status, .ended, .adminReply:
+            way == .toClient
         case .ping, .pong, .disconnect: true
         }
     }
@@ -111,6 +116,9 @@ extension InspectedPayload {
             case .disconnect: .disconnect(DisconnectFrame(header, in: packet))
             case .statusRequest: .statusRequest(StatusRequestFrame(header, in: packet))
             case .status: .status(StatusFrame(header, in: packet))
+            case .ended: .ended(EndedFrame(header, in: packet))
+            case .adminRequest: .adminRequest(AdminRequestFrame(header, in: packet))
+            case .adminReply: .adminReply(StatusFrame(header, in: packet))
             }
     }
 
@@ -123,7 +131,7 @@ extension InspectedPayload {
             isName(packet.extracting(frame.topic)) ? nil : .topicNameInvalid
         case .subscribe(let frame): frame.objection
         case .welcome, .reply, .unsubscribe, .sender, .deliver, .lost, .ping, .pong, .disconnect,
-            .statusRequest, .status:
+            .statusRequest, .status, .ended, .adminRequest, .adminReply:
             nil
         }
     }

@@ -93,8 +93,9 @@ extension InspectedPayload {
             case .welcome(let frame): [frame.brokerName, frame.brokerVersion]
             case .reply(let frame): [frame.explanation]
             case .disconnect(let frame): [frame.explanation]
+            case .ended(let frame): [frame.explanation]
             case .hello, .publish, .subscribe, .unsubscribe, .sender, .deliver, .lost, .ping,
-                .pong, .statusRequest, .status:
+                .pong, .statusRequest, .status, .adminRequest, .adminReply:
                 []
             }
         return texts.allSatisfy { text in
@@ -142,6 +143,18 @@ extension PacketBuffer {
         case .status(let frame):
             appendStatus(
                 token: frame.token, fragment: source.extracting(frame.fragment),
+                hasMore: frame.hasMore)
+        case .ended(let frame):
+            appendEnded(
+                subscription: frame.subscription, reason: frame.reason,
+                explanation: frame.explanation)
+        case .adminRequest(let frame):
+            appendAdminRequest(
+                token: frame.token, command: source.extracting(frame.command),
+                arguments: source.extracting(frame.arguments))
+        case .adminReply(let frame):
+            appendStatus(
+                .adminReply, token: frame.token, fragment: source.extracting(frame.fragment),
                 hasMore: frame.hasMore)
         }
     }

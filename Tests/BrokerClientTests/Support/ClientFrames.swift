@@ -92,7 +92,8 @@ extension ClientPacket {
             return .statusRequest(token: StatusRequestFrame(header, in: packet).token)
         case .disconnect:
             return .disconnect(DisconnectFrame(header, in: packet).reason)
-        case .welcome, .reply, .sender, .deliver, .lost, .status:
+        case .welcome, .reply, .sender, .deliver, .lost, .status, .ended, .adminRequest,
+            .adminReply:
             throw TestFailure("\(header.type) from a client")
         }
     }

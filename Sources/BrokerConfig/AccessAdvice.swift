@@ -1,0 +1,130 @@
+package import BrokerCore
+package import BrokerWire
+
+/// What to tell somebody who was denied: the rule that came nearest, and the rule to add.
+package struct AccessAdvice {
+    package let nearest: AccessRule?
+    /// What keeps the nearest rule from allowing it.
+    package let obstacle: String
+    /// A rule that would allow it, as TOML.
+    package let draft: RuleDraft
+
+    package init(
+        _ action: Action, _ topic: [UInt8], _ subject: Subject, _ decision: Decision,
+        under policy: AccessPolicy
+    ) {
+        let (uid, gid, role): (UInt32, UInt32, Role) =
+            switch decision {
+            case .denied(_, .opener, _): (subject.openerUID, subject.openerGID, .opener)
+            case .denied(_, .sender, _), .allowed: (subject.uid, subject.gid, .sender)
+            }
+        var best: (rule: AccessRule, obstacle: String, score: Int)?
+        for rule in policy.rules where rule.line > 0 && !rule.allows.isEmpty {
+            let concerns = rule.mayAllow(subject, as: role)
+            let matches =
+                !action.needsTopic
+                || rule.topics.contains { pattern in
+                    let name = policy.userNames[uid].map { Array($0.utf8) }
+                    let filter = pattern.filter(
+                        uid: uid, gid: gid, userName: name, origin: subject.origin)
+                    return filter.map { Topic.intersection($0, topic) != nil } ?? false
+                }
+            let allows = rule.allows.contains(action)
+            let score = (concerns ? 2 : 0) + (matches ? 2 : 0) + (allows ? 1 : 0)
+            guard score >= 2, score > (best?.score ?? 0) else { continue }
+            let obstacles = [
+                concerns ? nil : "it does not speak of uid \(uid)",
+                matches ? nil : "its topics do not match",
+                allows ? nil : "it does not allow to \(action.name)",
+            ].compactMap { $0 }
+            best = (rule, obstacles.joined(separator: ", "), score)
+        }
+        nearest = best?.rule
+        obstacle = best?.obstacle ?? ""
+        var draft = RuleDraft(name: Self.name(action, topic, uid))
+        draft.uids = [String(uid)]
+        draft.allows = [action]
+        if action.needsTopic {
+            draft.topics = [
+                String(decoding: topic, as: UTF8.self).replacing("%", with: "%%")
+            ]
+        }
+        self.draft = draft
+    }
+
+    private static func name(_ action: Action, _ topic: [UInt8], _ uid: UInt32) -> String {
+        let what = String(decoding: topic, as: UTF8.self).prefix(60)
+        return what.isEmpty ? "\(action.name) by \(uid)" : "\(action.name) \(what) by \(uid)"
+    }
+}
+
+/// Who may do something: which uids the rules speak of, and which rules decide for them.
+package enum AccessSurvey {
+    package struct Entry: Equatable, Sendable {
+        package let range: IDRange
+        /// Everybody whom no other entry names.
+        package let isRest: Bool
+        package let decision: Decision
+    }
+
+    /// The uids from 0 to 4294967294 in pieces within which all rules treat all alike, as far as
+    /// uids alone decide: local senders on connections of their own.
+    package static func survey(
+        _ action: Action, _ topic: [UInt8], isFilter: Bool, under policy: AccessPolicy
+    ) -> [Entry] {
+        var starts: Set<UInt32> = [0, 1]
+        for rule in policy.rules {
+            for range in rule.uids {
+                starts.insert(range.first)
+                if range.last < UInt32.max - 1 { starts.insert(range.last + 1) }
+            }
+        }
+        // Rules with %u and %n treat each user differently; those with a name are looked at.
+        if policy.rules.contains(where: { $0.topics.contains { $0.hasPlaceholders } }) {
+            for level in topic.split(separator: Topic.separator) {
+                let text = String(decoding: level, as: UTF8.self)
+                let digits = String(text.reversed().prefix { $0.isNumber }.reversed())
+                guard let uid = UInt32(digits), uid < UInt32.max else { continue }
+                starts.insert(uid)
+                if uid < UInt32.max - 1 { starts.insert(uid + 1) }
+            }
+            for uid in policy.userNames.keys where uid < UInt32.max - 1 {
+                starts.insert(uid)
+                starts.insert(uid + 1)
+            }
+        }
+        let sorted = starts.sorted()
+        var entries: [Entry] = []
+        for (index, first) in sorted.enumerated() {
+            let last = index + 1 < sorted.count ? sorted[index + 1] - 1 : UInt32.max - 1
+            let subject = Subject.local(uid: first, gid: first)
+            let decision = policy.decide(action, topic, isFilter: isFilter, subject)
+            let isRest = !policy.rules.contains { $0.uids.contains { $0.contains(first) } }
+            if let previous = entries.last, previous.decision.rule == decision.rule,
+                previous.decision.isAllowed == decision.isAllowed, previous.isRest == isRest
+            {
+                entries[entries.count - 1] = Entry(
+                    range: IDRange(first: previous.range.first, last: last), isRest: isRest,
+                    decision: previous.decision)
+            } else {
+                entries.append(
+                    Entry(
+                        range: IDRange(first: first, last: last), isRest: isRest,
+                        decision: decision))
+            }
+        }
+        return entries
+    }
+}
+
+extension Subject {
+    /// A local sender on a connection of its own.
+    package static func local(
+        uid: UInt32, gid: UInt32, openerGroups: [UInt32] = []
+    ) -> Subject {
+        Subject(
+            uid: uid, gid: gid, openerUID: uid, openerGID: gid, openerGroups: openerGroups,
+            isDelegated: false, isOpenersProcess: true, level: uid == 0 ? .claimable : .kernel,
+            domain: .own, origin: [])
+    }
+}

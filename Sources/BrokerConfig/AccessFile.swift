@@ -1,0 +1,116 @@
+package import BrokerCore
+import BrokerWire
+
+/// An access file that has been read whole: rules, quotas, and what looks wrong without being
+/// an error. Protocol/access-rules.md is the text of the format.
+package struct AccessFile: Equatable, Sendable {
+    package static let bytesMax = 8 * 1_048_576
+    package static let rulesMax = 100_000
+
+    package var rules: [AccessRule] = []
+    package var quotas = QuotaSettings()
+    /// For `%n`; empty if no rule uses it.
+    package var userNames: [UInt32: String] = [:]
+    package var warnings: [ConfigurationProblem] = []
+
+    package func policy(brokerUID: UInt32) -> AccessPolicy {
+        .rules(rules, brokerUID: brokerUID, userNames: userNames)
+    }
+
+    /// Reads a file, with every problem in it.
+    package init(
+        parsing bytes: [UInt8], names: NameDirectory = .system
+    ) throws(ConfigurationError) {
+        let text: String
+        let tree: TOMLTree
+        do throws(ConfigurationProblem) {
+            text = try Self.text(of: bytes)
+            tree = try TOMLTree(parsing: text)
+        } catch {
+            throw ConfigurationError([error])
+        }
+        guard case .table(let members) = tree else { throw ConfigurationError("not a table") }
+        if members.isEmpty {
+            warnings = [
+                ConfigurationProblem(line: 0, "the file holds no rules: everything is denied")
+            ]
+            return
+        }
+        var reader = AccessFileReader(lines: TOMLLines(bytes), names: names)
+        reader.read(members)
+        guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
+        rules = reader.rules
+        quotas = reader.quotas
+        warnings = reader.warnings
+        if rules.isEmpty {
+            warnings.append(
+                ConfigurationProblem(line: 0, "the file holds no rules: everything is denied"))
+        }
+        readUserNames(names)
+        warnings.sort { $0.line < $1.line }
+    }
+
+    /// What a parser would pass over, or stop at without a word for it.
+    private static func text(of bytes: [UInt8]) throws(ConfigurationProblem) -> String {
+        let marks: [(bytes: [UInt8], name: String)] = [
+            ([0xEF, 0xBB, 0xBF], "UTF-8"), ([0xFF, 0xFE], "UTF-16"), ([0xFE, 0xFF], "UTF-16"),
+        ]
+        for mark in marks where bytes.starts(with: mark.bytes) {
+            throw ConfigurationProblem(
+                line: 1,
+                "the file begins with the byte order mark of \(mark.name): save it as UTF-8 "
+                    + "without one")
+        }
+        if bytes.count > bytesMax {
+            throw ConfigurationProblem(line: 0, "the file is larger than \(bytesMax) bytes")
+        }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw ConfigurationProblem(line: 0, "the file is not UTF-8")
+        }
+        if let nul = bytes.firstIndex(of: 0) {
+            throw ConfigurationProblem(line: line(of: nul, in: bytes), "a NUL byte")
+        }
+        if let offset = bytes.indices.first(where: { writesNUL(bytes[$0...]) }) {
+            throw ConfigurationProblem(
+                line: line(of: offset, in: bytes), "a NUL character within a string")
+        }
+        if let last = bytes.last, last != UInt8(ascii: "\n") {
+            throw ConfigurationProblem(
+                line: line(of: bytes.count, in: bytes),
+                "the last line has no end: the file may have been cut off")
+        }
+        return text
+    }
+
+    /// Whether `\u0000` or `\U00000000` stands here.
+    private static func writesNUL(_ bytes: ArraySlice<UInt8>) -> Bool {
+        bytes.first == UInt8(ascii: "\\")
+            && (bytes.starts(with: "\\u0000".utf8) || bytes.starts(with: "\\U00000000".utf8))
+    }
+
+    private static func line(of offset: Int, in bytes: [UInt8]) -> Int {
+        1 + bytes[..<offset].count { $0 == UInt8(ascii: "\n") }
+    }
+
+    private mutating func readUserNames(_ names: NameDirectory) {
+        let needing = rules.first { $0.topics.contains { $0.needsUserNames } }
+        guard let needing else { return }
+        for (uid, name) in names.users() {
+            if let other = userNames[uid] {
+                warnings.append(
+                    ConfigurationProblem(
+                        line: needing.line,
+                        "uid \(uid) has the names \(other.debugDescription) and "
+                            + "\(name.debugDescription): %n stands for the first"))
+                continue
+            }
+            userNames[uid] = name
+            guard !TopicPattern.isPlain(Array(name.utf8)) else { continue }
+            warnings.append(
+                ConfigurationProblem(
+                    line: needing.line,
+                    "the user name \(name.debugDescription) of uid \(uid) cannot stand in a "
+                        + "topic: patterns with %n match nothing for it"))
+        }
+    }
+}

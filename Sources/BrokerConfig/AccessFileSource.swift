@@ -1,0 +1,103 @@
+import BrokerCore
+package import LinuxIO
+
+/// The access file of a broker: where it is, and who may own it.
+package struct AccessFileSource: Sendable {
+    package let path: String
+    /// The broker's own uid, which may own the file besides root.
+    package let brokerUID: UInt32
+    private let names: NameDirectory
+
+    package init(path: String, brokerUID: UInt32, names: NameDirectory = .system) {
+        // What fails here fails again, with its reason, when the file is read.
+        self.path = (try? TrustedFile.absolute(path)) ?? path
+        self.brokerUID = brokerUID
+        self.names = names
+    }
+
+    /// A file that was read and understood.
+    package struct Loaded: Sendable {
+        package let file: AccessFile
+        package let content: TrustedFile.Content
+    }
+
+    /// Why a file is not used.
+    package enum Failure: Error, CustomStringConvertible, Sendable {
+        case unreadable(TrustedFileError)
+        case invalid(path: String, ConfigurationError)
+
+        package var isMissing: Bool {
+            switch self {
+            case .unreadable(let error): error.isMissing
+            case .invalid: false
+            }
+        }
+
+        /// One line for each problem.
+        package var description: String {
+            switch self {
+            case .unreadable(let error):
+                error.description
+            case .invalid(let path, let error):
+                error.problems.map { problem in
+                    problem.line == 0
+                        ? "\(path): \(problem.text)" : "\(path):\(problem.line): \(problem.text)"
+                }.joined(separator: "\n")
+            }
+        }
+    }
+
+    package func load() throws(Failure) -> Loaded {
+        let content: TrustedFile.Content
+        do throws(TrustedFileError) {
+            let file = try TrustedFile(path: path, trustedUIDs: [brokerUID])
+            content = try file.read(bytesMax: AccessFile.bytesMax)
+        } catch {
+            throw .unreadable(error)
+        }
+        return Loaded(file: try parse(content.bytes), content: content)
+    }
+
+    package func parse(_ bytes: [UInt8]) throws(Failure) -> AccessFile {
+        do throws(ConfigurationError) {
+            return try AccessFile(parsing: bytes, names: names)
+        } catch {
+            throw .invalid(path: path, error)
+        }
+    }
+
+    /// Changes the file: reads it, lets `change` make another text of it, and puts that in its
+    /// place if it loads. A file that does not exist yet is made.
+    ///
+    /// - Returns: the file as it is now.
+    package func edit(
+        _ change: (_ text: [UInt8]) throws(ConfigurationError) -> [UInt8]
+    ) throws(Failure) -> AccessFile {
+        let file: TrustedFile
+        let old: TrustedFile.Content?
+        do throws(TrustedFileError) {
+            file = try TrustedFile(path: path, trustedUIDs: [brokerUID])
+        } catch {
+            throw .unreadable(error)
+        }
+        do throws(TrustedFileError) {
+            old = try file.read(bytesMax: AccessFile.bytesMax)
+        } catch {
+            guard error.isMissing else { throw .unreadable(error) }
+            old = nil
+        }
+        let new: [UInt8]
+        do throws(ConfigurationError) {
+            new = try change(old?.bytes ?? [])
+        } catch {
+            throw .invalid(path: path, error)
+        }
+        let result = try parse(new)
+        do throws(TrustedFileError) {
+            try file.replace(old, with: new)
+        } catch {
+            throw .unreadable(error)
+        }
+        return result
+    }
+}

@@ -1,0 +1,31 @@
+/// Something in a configuration file that is wrong, or looks wrong, and where.
+package struct ConfigurationProblem: Error, Equatable, Sendable, CustomStringConvertible {
+    /// From 1; 0: the file as a whole.
+    package let line: Int
+    package let text: String
+
+    package init(line: Int, _ text: String) {
+        self.line = line
+        self.text = text
+    }
+
+    package var description: String { line == 0 ? text : "line \(line): \(text)" }
+}
+
+/// Why a file is not used: everything that is wrong with it.
+package struct ConfigurationError: Error, Equatable, Sendable, CustomStringConvertible {
+    package let problems: [ConfigurationProblem]
+
+    package init(_ problems: [ConfigurationProblem]) {
+        precondition(!problems.isEmpty)
+        self.problems = problems.sorted { $0.line < $1.line }
+    }
+
+    package init(line: Int = 0, _ text: String) {
+        self.init([ConfigurationProblem(line: line, text)])
+    }
+
+    package var description: String {
+        problems.map(\.description).joined(separator: "\n")
+    }
+}

@@ -1,0 +1,215 @@
+package import BrokerWire
+
+/// What somebody wants to do.
+package enum Action: UInt8, Hashable, Sendable, CaseIterable {
+    case publish = 0
+    case subscribe = 1
+    /// See status.
+    case inspect = 2
+    /// Hold publishers back with a full queue.
+    case block = 3
+    /// Reload rules, ask for decisions.
+    case administer = 4
+
+    package var name: String {
+        switch self {
+        case .publish: "publish"
+        case .subscribe: "subscribe"
+        case .inspect: "inspect"
+        case .block: "block"
+        case .administer: "administer"
+        }
+    }
+
+    package init?(name: String) {
+        guard let action = Self.allCases.first(where: { $0.name == name }) else { return nil }
+        self = action
+    }
+
+    /// Whether a rule about it has to say for which topics.
+    package var needsTopic: Bool {
+        switch self {
+        case .publish, .subscribe, .block: true
+        case .inspect, .administer: false
+        }
+    }
+}
+
+package struct ActionSet: OptionSet, Hashable, Sendable {
+    package let rawValue: UInt8
+
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    package init(_ actions: some Sequence<Action>) {
+        self.init(rawValue: actions.reduce(0) { $0 | 1 << $1.rawValue })
+    }
+
+    package func contains(_ action: Action) -> Bool { rawValue & 1 << action.rawValue != 0 }
+
+    package var actions: [Action] { Action.allCases.filter { contains($0) } }
+}
+
+/// Everything about a sender that a decision may depend on. Two packets with equal subjects get
+/// equal decisions, which is what makes decisions cacheable.
+package struct Subject: Hashable, Sendable {
+    package var uid: UInt32
+    package var gid: UInt32
+    package var openerUID: UInt32
+    package var openerGID: UInt32
+    /// Supplementary groups of the opener, sorted.
+    package var openerGroups: [UInt32]
+    package var isDelegated: Bool
+    /// The sending process is the one that opened the connection.
+    package var isOpenersProcess: Bool
+    package var level: SenderRecord.Level
+    package var domain: SenderRecord.Domain
+    /// Name of the broker that attested the message; empty: this one.
+    package var origin: [UInt8]
+
+    package init(_ record: SenderRecord, openerGroups: [UInt32] = [], origin: [UInt8] = []) {
+        uid = record.uid
+        gid = record.gid
+        openerUID = record.opener.uid
+        openerGID = record.opener.gid
+        self.openerGroups = openerGroups
+        isDelegated = record.isDelegated
+        isOpenersProcess = record.isOpenersProcess
+        level = record.level
+        domain = record.domain
+        self.origin = origin
+    }
+
+    package init(
+        uid: UInt32, gid: UInt32, openerUID: UInt32, openerGID: UInt32, openerGroups: [UInt32],
+        isDelegated: Bool, isOpenersProcess: Bool, level: SenderRecord.Level,
+        domain: SenderRecord.Domain, origin: [UInt8]
+    ) {
+        self.uid = uid
+        self.gid = gid
+        self.openerUID = openerUID
+        self.openerGID = openerGID
+        self.openerGroups = openerGroups
+        self.isDelegated = isDelegated
+        self.isOpenersProcess = isOpenersProcess
+        self.level = level
+        self.domain = domain
+        self.origin = origin
+    }
+
+    /// Whether what is known of the opener alone (its groups, its namespace) holds for the sender.
+    package var senderIsOpener: Bool { isOpenersProcess || uid == openerUID }
+}
+
+extension SenderRecord {
+    package var isOpenersProcess: Bool {
+        pid == opener.pid && (process == 0 || opener.process == 0 || process == opener.process)
+    }
+}
+
+/// Which of the two identities of a message is judged.
+package enum Role: Hashable, Sendable {
+    case sender
+    case opener
+}
+
+/// One rule: whom it concerns, what it allows and denies, for which topics. All conditions that
+/// are given must hold; within one, any of its values suffices.
+package struct AccessRule: Equatable, Sendable {
+    package var name: String
+    /// Line of the rule in its file; 0: built in.
+    package var line: Int
+    /// Attested uids; empty: any.
+    package var uids: [IDRange] = []
+    /// Attested gids; empty: any.
+    package var gids: [IDRange] = []
+    /// Supplementary groups that the opener must have one of; empty: any.
+    package var openerGroups: [IDRange] = []
+    /// Uids that own the opener's user namespace; empty: any namespace.
+    package var trustDomains: [IDRange] = []
+    /// How far the identity must be believed; empty: any level.
+    package var levels: [SenderRecord.Level] = []
+    /// Brokers the message may come from, `*` standing for any text; empty: local senders only.
+    package var origins: [[UInt8]] = []
+    /// The opener need not be allowed too.
+    package var isDelegated = false
+    package var allows: ActionSet = []
+    package var denies: ActionSet = []
+    package var topics: [TopicPattern] = []
+    /// What it allows it allows for all topics there are, the broker's own included, which no
+    /// single filter says.
+    var isForAllTopics = false
+
+    package init(name: String, line: Int) {
+        self.name = name
+        self.line = line
+    }
+
+    /// Whether the rule speaks of this identity of the subject.
+    package func concerns(_ subject: Subject, as role: Role) -> Bool {
+        let (uid, gid) =
+            switch role {
+            case .sender: (subject.uid, subject.gid)
+            case .opener: (subject.openerUID, subject.openerGID)
+            }
+        return (uids.isEmpty || uids.contains { $0.contains(uid) })
+            && (gids.isEmpty || gids.contains { $0.contains(gid) })
+            && (levels.isEmpty || levels.contains(subject.level))
+            && concernsOrigin(of: subject) && concernsOpener(of: subject)
+    }
+
+    /// Whether the rule may give this identity a right. What is known of the opener alone gives
+    /// no right to another sender, or a connection that is handed on would hand its rights on.
+    package func mayAllow(_ subject: Subject, as role: Role) -> Bool {
+        guard concerns(subject, as: role) else { return false }
+        let restsOnOpener = !openerGroups.isEmpty || !trustDomains.isEmpty
+        switch role {
+        case .sender: return !restsOnOpener || subject.senderIsOpener || isDelegated
+        case .opener: return true
+        }
+    }
+
+    private func concernsOrigin(of subject: Subject) -> Bool {
+        if subject.origin.isEmpty { return origins.isEmpty }
+        return origins.contains { Self.glob($0[...], matches: subject.origin[...]) }
+    }
+
+    private func concernsOpener(of subject: Subject) -> Bool {
+        if !openerGroups.isEmpty {
+            let isMember = subject.openerGroups.contains { group in
+                openerGroups.contains { $0.contains(group) }
+            }
+            guard isMember else { return false }
+        }
+        if trustDomains.isEmpty { return true }
+        switch subject.domain {
+        case .other(let owner):
+            return owner.map { owner in trustDomains.contains { $0.contains(owner) } } ?? false
+        case .own, .unknown:
+            return false
+        }
+    }
+
+    /// Whether a pattern with `*` for any text matches a broker's name.
+    private static func glob(_ pattern: ArraySlice<UInt8>, matches name: ArraySlice<UInt8>) -> Bool
+    {
+        let star = UInt8(ascii: "*")
+        var (text, mask) = (name, pattern)
+        var retry: (mask: ArraySlice<UInt8>, text: ArraySlice<UInt8>)?
+        while let byte = text.first {
+            if mask.first == star {
+                mask = mask.dropFirst()
+                retry = (mask, text)
+            } else if mask.first == byte {
+                mask = mask.dropFirst()
+                text = text.dropFirst()
+            } else if let (again, from) = retry {
+                text = from.dropFirst()
+                retry = (again, text)
+                mask = again
+            } else {
+                return false
+            }
+        }
+        return mask.allSatisfy { $0 == star }
+    }
+}

@@ -1,0 +1,299 @@
+import BasicContainers
+package import BrokerWire
+
+/// Decisions, what is remembered of them, and the change of rules while sessions live.
+extension Broker {
+    /// The rules in force.
+    package var policy: AccessPolicy { access.policy }
+
+    func subject(of record: SenderRecord, session slot: Int) -> Subject {
+        Subject(record, openerGroups: sessions[slot].opener.groups)
+    }
+
+    /// Whether the subscriber may be given messages of the topic.
+    mutating func mayReceive(_ index: Int, _ topic: Span<UInt8>, stamp: UInt64) -> Bool {
+        guard let subject = subscriptions[index].subject else { return false }
+        return access.mayReceive(
+            topic, subject: subject, place: &subscriptions[index].rights, stamp: stamp)
+    }
+
+    /// The decision on a request that needs no topic; a refusal is answered here.
+    mutating func permit(
+        _ action: Action, _ what: String, token: UInt32, request: FrameType,
+        _ context: PacketContext, into effects: inout Effects
+    ) -> Bool {
+        precondition(!action.needsTopic)
+        let slot = context.session
+        let subject = subject(of: context.record, session: slot)
+        let decision = access.rights(of: subject).decide(action, topic: Span())
+        note(decision, action, [], subject)
+        if decision.isAllowed { return true }
+        statistics.requestsRefused += 1
+        let text = explain(what, decision)
+        effects.note(
+            .requestRefused, sessions[slot], .notPermitted, text,
+            denial: denial(decision, action, [], subject))
+        reply(
+            slot,
+            ReplyFrame(
+                token: token, reason: .notPermitted, request: request, explanation: text),
+            into: &effects)
+        return false
+    }
+
+    // MARK: Words
+
+    /// `uid 1000 may not publish to "a": rule "no a" (line 7) denies it`
+    func explain(_ action: String, _ decision: Decision) -> String {
+        guard case .denied(let uid, let role, let rule) = decision else { return "" }
+        let who =
+            switch role {
+            case .sender: "uid \(uid)"
+            case .opener: "uid \(uid), which opened the connection,"
+            }
+        return "\(who) may not \(action): \(because(of: rule))"
+    }
+
+    private func because(of rule: Int?) -> String {
+        if let rule { return "\(RuleReference(policy.rules[rule]).text) denies it" }
+        switch policy.source {
+        case .ownerOnly:
+            return "no rules are configured, so only root and uid \(policy.brokerUID) may"
+        case .open, .rules:
+            return "no rule allows it"
+        }
+    }
+
+    static func quoted(_ filter: [UInt8]) -> String {
+        filter.span.text().prefix(utf8Bytes: 256).debugDescription
+    }
+
+    /// A subscription and who made it.
+    package struct LiveSubscription: Sendable {
+        package let session: UInt64
+        package let number: UInt32
+        package let filters: [[UInt8]]
+        package let policy: OverflowPolicy
+        package let subject: Subject
+    }
+
+    package var liveSubscriptions: [LiveSubscription] {
+        subscriptions.compactMap { subscription in
+            subscription.subject.map { subject in
+                LiveSubscription(
+                    session: sessions[Int(subscription.session)].number,
+                    number: subscription.number, filters: subscription.filters,
+                    policy: subscription.policy, subject: subject)
+            }
+        }
+    }
+
+    // MARK: Memory
+
+    /// - Parameter counting: refused publishes are counted one by one, decided only once.
+    mutating func note(
+        _ decision: Decision, _ action: Action, _ topic: [UInt8], _ subject: Subject,
+        counting: Bool = true
+    ) {
+        let rule = decision.rule.map { RuleReference(policy.rules[$0]) }
+        decisions.record(action, topic, subject, decision, rule)
+        if counting && !decision.isAllowed { decisions.countDenial(action, uid: subject.uid) }
+    }
+
+    func denial(
+        _ decision: Decision, _ action: Action, _ topic: [UInt8], _ subject: Subject
+    ) -> Effects.Denial {
+        Effects.Denial(
+            action: action, uid: subject.uid, topic: topic,
+            rule: decision.rule.map { RuleReference(policy.rules[$0]) })
+    }
+
+    // MARK: Administration
+
+    mutating func requestAdministration(
+        _ request: AdminRequestFrame, _ packet: Span<UInt8>, _ context: PacketContext,
+        into effects: inout Effects
+    ) {
+        guard
+            permit(
+                .administer, "administer the broker", token: request.token,
+                request: .adminRequest, context, into: &effects)
+        else { return }
+        effects.adminRequests.append(
+            Effects.AdminRequest(
+                session: sessions[context.session].id, token: request.token,
+                command: packet.extracting(request.command).copied(),
+                arguments: packet.extracting(request.arguments).copied()))
+    }
+
+    /// Says no to a request that was allowed but cannot be carried out.
+    package mutating func refuseAdministration(
+        _ request: Effects.AdminRequest, _ reason: ReasonCode, _ explanation: String,
+        into effects: inout Effects
+    ) {
+        guard let slot = slot(of: request.session), sessions[slot].state == .active else { return }
+        reply(
+            slot,
+            ReplyFrame(
+                token: request.token, reason: reason, request: .adminRequest,
+                explanation: explanation), into: &effects)
+    }
+
+    // MARK: A change of rules
+
+    /// What a change of rules took away from live subscriptions.
+    package struct PolicyChange: Equatable, Sendable {
+        package var subscriptionsEnded = 0
+        package var deliveriesWithdrawn = 0
+    }
+
+    /// Other rules are in force from now on, as a whole. Subscriptions that could bring nothing
+    /// any more are ended, and queued messages that may not be delivered any more are removed.
+    package mutating func policyChanged(
+        _ policy: AccessPolicy, quotas settings: QuotaSettings? = nil, nowNanoseconds: UInt64,
+        into effects: inout Effects
+    ) -> PolicyChange {
+        precondition(policy.brokerUID == access.policy.brokerUID)
+        access.replace(policy)
+        if let settings { quotas.replace(settings, nowNanoseconds: nowNanoseconds) }
+        routes.invalidate()
+        statistics.policyChanges += 1
+        var change = PolicyChange()
+        for index in subscriptions.indices where subscriptions[index].subject != nil {
+            if let explanation = lostRight(of: index) {
+                change.deliveriesWithdrawn += queuedDeliveries(of: index)
+                end(index, .notPermitted, explanation, into: &effects)
+                change.subscriptionsEnded += 1
+            } else {
+                change.deliveriesWithdrawn += withdrawDeliveries(of: index, into: &effects)
+            }
+        }
+        statistics.subscriptionsEnded += UInt64(change.subscriptionsEnded)
+        statistics.deliveriesWithdrawn += UInt64(change.deliveriesWithdrawn)
+        endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
+        return change
+    }
+
+    /// Why a subscription has to end; nil: it may still bring something.
+    private mutating func lostRight(of index: Int) -> String? {
+        guard let subject = subscriptions[index].subject else { return nil }
+        let rights = access.rights(of: subject)
+        let filters = subscriptions[index].filters
+        let decisions = filters.map { rights.decideSubscription(to: $0) }
+        if !decisions.contains(where: { $0.isAllowed }), let first = decisions.first {
+            return explain("subscribe to \(Self.quoted(filters[0])) any more", first)
+        }
+        guard subscriptions[index].policy == .block else { return nil }
+        for filter in filters {
+            let decision = rights.decideBlocking(on: filter)
+            if !decision.isAllowed {
+                return explain("hold publishers to \(Self.quoted(filter)) back any more", decision)
+            }
+        }
+        return nil
+    }
+
+    private func queuedDeliveries(of index: Int) -> Int {
+        var count = 0
+        var packet = subscriptions[index].queue.head
+        while packet != PacketPool.none {
+            count += pool[packet].deliveries
+            packet = pool[packet].next
+        }
+        return count
+    }
+
+    /// Ends one subscription of a session that goes on.
+    private mutating func end(
+        _ index: Int, _ reason: ReasonCode, _ explanation: String, into effects: inout Effects
+    ) {
+        precondition(subscriptions[index].subject != nil, "only a live one can end")
+        let slot = Int(subscriptions[index].session)
+        let number = subscriptions[index].number
+        effects.note(
+            .subscriptionEnded, sessions[slot], reason,
+            "subscription \(number) was ended: \(explanation)")
+        discard(index, into: &effects)
+        guard sessions[slot].state == .active else { return }
+        let bytes = FrameHeader.byteCount + FrameType.ended.fixedBytes + Limits.explanationBytesMax
+        queueControl(slot, bytes: bytes, into: &effects) {
+            $0.appendEnded(subscription: number, reason: reason, explanation: explanation)
+        }
+    }
+
+    /// Removes what may not be delivered any more from the queue of a live subscription.
+    private mutating func withdrawDeliveries(
+        of index: Int, into effects: inout Effects
+    ) -> Int {
+        guard !subscriptions[index].queue.isEmpty else { return 0 }
+        let slot = Int(subscriptions[index].session)
+        var kept = PacketQueue()
+        var withdrawn = 0
+        while !subscriptions[index].queue.isEmpty {
+            let packet = subscriptions[index].queue.removeFirst(in: &pool)
+            withdrawn += withdrawDeliveries(from: packet, of: index)
+            if pool[packet].buffer.isEmpty {
+                quotas.releaseQueue(
+                    sessions[slot].account, bytes: pool[packet].buffer.capacityBytes)
+                pool.giveBack(packet)
+            } else {
+                kept.append(packet, in: &pool)
+            }
+        }
+        subscriptions[index].queue = kept
+        if kept.isEmpty && subscriptions[index].isReady { removeReady(index) }
+        if subscriptions[index].holdsPublishers
+            && kept.bytes <= subscriptions[index].queueBytesMax / 4
+        {
+            release(subscription: index, into: &effects)
+        }
+        return withdrawn
+    }
+
+    /// Writes one packet anew without the deliveries that are not allowed any more; empty if
+    /// nothing is left of it.
+    private mutating func withdrawDeliveries(from packet: Int32, of index: Int) -> Int {
+        guard !pool[packet].isLossNotice else { return 0 }
+        pool[packet].buffer.seal()
+        let old = pool.packets[Int(packet)].buffer.span.copied()
+        guard let frames = frames(of: old.span, for: index) else { return 0 }
+        let deliveries = pool[packet].deliveries
+        let left = frames.count { $0.type == .deliver }
+        precondition(left < deliveries)
+        pool[packet].buffer.clear()
+        pool[packet].deliveries = left
+        // The next message brings its SENDER along.
+        pool[packet].senderSerial = 0
+        for (position, frame) in frames.enumerated() {
+            let isLast = position + 1 == frames.count
+            if frame.type == .sender && (isLast || frames[position + 1].type == .sender) {
+                continue
+            }
+            pool[packet].buffer.append(frame: old.span.extracting(frame.offset..<frame.end))
+        }
+        return deliveries - left
+    }
+
+    /// The frames of a queued packet that may still be sent; nil: all of them.
+    private mutating func frames(of packet: Span<UInt8>, for index: Int) -> [FrameHeader]? {
+        var frames: [FrameHeader] = []
+        var isWhole = true
+        do throws(WireError) {
+            var cursor = try FrameCursor(packet: packet)
+            while let header = try cursor.next(in: packet) {
+                if header.type == .deliver {
+                    let stamp = nextRouteStamp
+                    nextRouteStamp += 1
+                    guard mayReceive(index, packet.extracting(header.lead), stamp: stamp) else {
+                        isWhole = false
+                        continue
+                    }
+                }
+                frames.append(header)
+            }
+        } catch {
+            preconditionFailure("the broker's own packet is malformed: \(error)")
+        }
+        return isWhole ? nil : frames
+    }
+}

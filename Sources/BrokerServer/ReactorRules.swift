@@ -1,0 +1,122 @@
+import BrokerConfig
+import BrokerCore
+import BrokerWire
+import FoundationEssentials
+import LinuxIO
+import Logging
+
+/// The access rules in the life of the reactor: what administrators ask, and what the keeper of
+/// the file has read.
+extension Reactor {
+    /// Puts what was read into force, or says why the old rules stay.
+    mutating func rulesRead(_ outcome: ReloadOutcome) {
+        var document = ReloadDocument(
+            applied: false, path: rulesStatus.path, rules: rulesStatus.rules, warnings: [],
+            subscriptionsEnded: 0,
+            deliveriesWithdrawn: 0)
+        switch outcome.result {
+        case .failure(let failure):
+            rulesStatus.error = failure.description
+            document.error = failure.description
+            logger.error(
+                "access rules unchanged: the file is not usable",
+                metadata: [
+                    LogKey.cause: "\(outcome.cause.rawValue)", LogKey.error: "\(failure)",
+                ])
+        case .success(let file):
+            let policy = file.policy(brokerUID: broker.policy.brokerUID)
+            let change = broker.policyChanged(
+                policy, quotas: file.quotas, nowNanoseconds: nowNanoseconds, into: &effects)
+            let changes = rulesStatus.changes + 1
+            rulesStatus = RulesStatus(
+                policy, path: rulesStatus.path, warnings: file.warnings.map(\.description))
+            rulesStatus.changes = changes
+            document = ReloadDocument(
+                applied: true, path: rulesStatus.path, rules: rulesStatus.rules,
+                warnings: rulesStatus.warnings,
+                subscriptionsEnded: change.subscriptionsEnded,
+                deliveriesWithdrawn: change.deliveriesWithdrawn)
+            logger.notice(
+                "access rules changed",
+                metadata: [
+                    LogKey.cause: "\(outcome.cause.rawValue)",
+                    LogKey.rules: "\(rulesStatus.rules)",
+                    LogKey.warnings: "\(file.warnings.count)",
+                    LogKey.subscriptionsEnded: "\(change.subscriptionsEnded)",
+                    LogKey.deliveriesWithdrawn: "\(change.deliveriesWithdrawn)",
+                ])
+        }
+        for request in outcome.requests { answer(request, document) }
+    }
+
+    mutating func administer(_ request: Effects.AdminRequest) {
+        switch String(decoding: request.command, as: UTF8.self) {
+        case "acl.reload":
+            if let keeper {
+                keeper.reload(for: request)
+            } else {
+                refuse(request, "the broker was started without an access file")
+            }
+        case "acl.check":
+            guard let question = parse(CheckRequest.self, request),
+                let action = Action(name: question.action)
+            else { return refuse(request, "no question that can be answered") }
+            answer(request, check(action, question))
+        case "acl.recent":
+            guard let question = parse(RecentRequest.self, request) else {
+                return refuse(request, "no number to begin with")
+            }
+            answer(request, recent(since: question.since))
+        case let other:
+            refuse(request, "unknown command \(other.prefix(64).debugDescription)")
+        }
+    }
+
+    private func check(_ action: Action, _ question: CheckRequest) -> DecisionDocument {
+        let topic = Array(question.topic.utf8)
+        let decision = broker.policy.decide(
+            action, topic, isFilter: question.isFilter, question.subject.subject)
+        return DecisionDocument(
+            decision, decision.rule.map { RuleReference(broker.policy.rules[$0]) })
+    }
+
+    private func recent(since number: UInt64) -> RecentDocument {
+        RecentDocument(
+            next: broker.decisions.next,
+            decisions: broker.decisions.records(since: number).map { record in
+                RecentDocument.Record(
+                    number: record.number, action: record.action.name,
+                    topic: String(decoding: record.topic, as: UTF8.self),
+                    subject: SubjectDocument(record.subject),
+                    decision: DecisionDocument(record.decision, record.rule))
+            },
+            subscriptions: broker.liveSubscriptions.map { live in
+                RecentDocument.Subscription(
+                    session: live.session, subscription: live.number,
+                    filters: live.filters.map { String(decoding: $0, as: UTF8.self) },
+                    blocks: live.policy == .block, subject: SubjectDocument(live.subject))
+            })
+    }
+
+    private func parse<Question: Decodable>(
+        _ type: Question.Type, _ request: Effects.AdminRequest
+    ) -> Question? {
+        try? JSONDecoder().decode(type, from: Data(request.arguments))
+    }
+
+    private mutating func answer(_ request: Effects.AdminRequest, _ document: some Encodable) {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        do {
+            let bytes = Array(try encoder.encode(document))
+            broker.answerAdministration(
+                request, document: bytes.span, nowNanoseconds: nowNanoseconds, into: &effects)
+        } catch {
+            preconditionFailure("strings and numbers always encode: \(error)")
+        }
+    }
+
+    private mutating func refuse(_ request: Effects.AdminRequest, _ explanation: String) {
+        broker.refuseAdministration(request, .optionInvalid, explanation, into: &effects)
+    }
+}

@@ -1,0 +1,260 @@
+import BrokerCore
+import BrokerWire
+import Testing
+
+@testable import BrokerConfig
+
+/// Users and groups that do not depend on the machine.
+extension NameDirectory {
+    static let sample = NameDirectory(
+        userID: { ["alice": 1000, "alice2": 1000, "high": 2_147_483_648, "none": .max][$0] },
+        groupID: { ["sensors": 50, "none": .max][$0] },
+        users: { [(1000, "alice"), (1000, "alice2"), (1001, "b#"), (1002, "c/d"), (1003, "e+")] })
+}
+
+@Suite("Access files: what loads, what does not, and in which line")
+struct AccessFileTests {
+    private func load(_ text: String) throws -> AccessFile {
+        try AccessFile(parsing: Array(text.utf8), names: .sample)
+    }
+
+    /// A rule with one more line in it; the line is number 6.
+    private func rule(_ line: String) -> String {
+        """
+        version = 1
+        [[rule]]
+        name = "x"
+        allow = ["publish"]
+        topics = ["t"]
+        \(line)
+
+        """
+    }
+
+    private func problems(_ text: String) -> [ConfigurationProblem] {
+        do {
+            _ = try AccessFile(parsing: Array(text.utf8), names: .sample)
+            return []
+        } catch {
+            return error.problems
+        }
+    }
+
+    private func expect(
+        _ text: String, _ line: Int, _ words: String,
+        location: SourceLocation = #_sourceLocation
+    ) {
+        let found = problems(text)
+        #expect(
+            found.contains { $0.line == line && $0.text.contains(words) },
+            "\(found.map(\.description))", sourceLocation: location)
+    }
+
+    @Test("A whole rule is read: numbers, names, ranges, lines")
+    func wholeRule() throws {
+        let file = try load(
+            """
+            # who may
+            version = 1
+
+            [[rule]]
+            name   = "sensors report"
+            uid    = [1000, "high", "2000-2999"]
+            gid    = ["sensors"]
+            allow  = ["publish"]
+            topics = ["sensors/+/reading",
+                      "users/%u/#"]
+            [[rule]]
+            name = "second"
+            uid = "any"
+            deny = ["subscribe", "inspect"]
+            topics = "secret/#"
+
+            """)
+        let first = try #require(file.rules.first)
+        #expect(first.name == "sensors report")
+        #expect(first.line == 4)
+        #expect(first.uids.map(\.first) == [1000, 2_147_483_648, 2000])
+        #expect(first.gids == [IDRange(first: 50, last: 50)])
+        #expect(first.allows.actions == [.publish])
+        #expect(first.topics.map(\.text) == ["sensors/+/reading", "users/%u/#"])
+        #expect(file.rules.last?.line == 11)
+        #expect(file.rules.last?.denies.actions == [.subscribe, .inspect])
+        #expect(file.rules.last?.uids.isEmpty == true)
+        #expect(file.warnings.isEmpty)
+    }
+
+    @Test(
+        "Empty files and files of comments deny everything and say so",
+        arguments: ["", "# no\n", "\n\n"])
+    func empty(_ text: String) throws {
+        let file = try load(text)
+        #expect(file.rules.isEmpty)
+        #expect(file.warnings.map(\.text).contains { $0.contains("everything is denied") })
+        let policy = file.policy(brokerUID: 990)
+        let topic = Array("t".utf8)
+        #expect(!policy.decide(.publish, topic: topic, .local(uid: 0, gid: 0)).isAllowed)
+        #expect(policy.decide(.administer, topic: [], .local(uid: 0, gid: 0)).isAllowed)
+        #expect(!policy.decide(.inspect, topic: [], .local(uid: 1, gid: 1)).isAllowed)
+    }
+
+    @Test("Files that were cut off are refused, wherever the cut is")
+    func truncated() throws {
+        let whole = Array(rule("uid = [1000, 2000]").utf8)
+        #expect(throws: Never.self) { try AccessFile(parsing: whole, names: .sample) }
+        for length in 1..<whole.count - 1 {
+            let cut = Array(whole[..<length])
+            do {
+                let file = try AccessFile(parsing: cut, names: .sample)
+                // What is left says less, never more.
+                #expect(file.rules.isEmpty, "cut at \(length)")
+            } catch {
+                #expect(error.problems.allSatisfy { $0.line >= 0 })
+            }
+        }
+    }
+
+    @Test("Byte order marks, NUL and bytes that are no UTF-8 are refused")
+    func encodings() {
+        let text = Array(rule("uid = 1").utf8)
+        for (mark, word) in [
+            ([0xEF, 0xBB, 0xBF], "UTF-8"), ([0xFF, 0xFE], "UTF-16"), ([0xFE, 0xFF], "UTF-16"),
+        ] as [([UInt8], String)] {
+            let error = #expect(throws: ConfigurationError.self) {
+                try AccessFile(parsing: mark + text, names: .sample)
+            }
+            #expect(error?.problems.first?.line == 1)
+            #expect(error?.description.contains(word) == true)
+        }
+        #expect(throws: ConfigurationError.self) {
+            try AccessFile(parsing: text + [0xFF, 0x0A], names: .sample)
+        }
+        expect(rule("uid = \"a\\u0000b\""), 6, "NUL")
+        expect(rule("uid = 1\n# \u{0}"), 7, "NUL")
+    }
+
+    @Test("Uids run to 4294967294; 4294967295 is nobody's")
+    func largeUIDs() throws {
+        let file = try load(rule("uid = [2147483648, \"3000000000-4294967294\"]"))
+        #expect(file.rules[0].uids.map(\.last) == [2_147_483_648, 4_294_967_294])
+        expect(rule("uid = [4294967295]"), 6, "never a uid")
+        expect(rule("uid = \"0-4294967295\""), 6, "never a uid")
+        expect(rule("uid = \"4294967295\""), 6, "never a uid")
+        expect(rule("uid = \"none\""), 6, "never a uid")
+        expect(rule("gid = 4294967295"), 6, "never a gid")
+        expect(rule("uid = 4294967296"), 6, "is no uid")
+        expect(rule("uid = -1"), 6, "is no uid")
+        expect(rule("uid = 18446744073709551616"), 6, "")
+    }
+
+    @Test("Unknown names are refused with their line")
+    func unknownNames() {
+        expect(rule("uid = [1000,\n\"mallory\"]"), 6, "no user \"mallory\"")
+        expect(rule("gid = \"nogroup\""), 6, "no group")
+        expect(rule("uid = \"20-10\""), 6, "empty")
+        expect(rule("uid = \"1-2-3\""), 6, "not a uid")
+        expect(rule("uid = \"\""), 6, "no user")
+        expect(rule("uid = []"), 6, "nobody")
+        expect(rule("uid = true"), 6, "number, a name or a range")
+    }
+
+    @Test("Names that mean the same uid, and ranges that overlap, are reported")
+    func overlaps() throws {
+        let file = try load(rule("uid = [\"alice\", \"alice2\", \"900-1100\"]"))
+        #expect(file.warnings.count == 2)
+        #expect(file.warnings.allSatisfy { $0.line == 6 && $0.text.contains("overlaps") })
+    }
+
+    @Test("Two rules of one name are refused, with both lines")
+    func duplicateNames() {
+        expect(
+            rule("uid = 1") + "[[rule]]\nname = \"x\"\nuid = 2\nallow = \"inspect\"\n", 8,
+            "line 2")
+    }
+
+    @Test("What nobody knows or nothing means is refused")
+    func nonsense() {
+        expect(rule("uid = 1\nuids = 2"), 7, "unknown key 'uids'")
+        expect(rule("uid = 1\nlevel = \"sure\""), 7, "unknown level")
+        expect(rule("uid = 1\ndelegated = 1"), 7, "true or false")
+        expect(rule("uid = 1\norigin = \"\""), 7, "name")
+        expect(rule(""), 2, "names nobody")
+        expect("version = 1\n[[rule]]\nuid = 1\ntopics = \"t\"\n", 2, "neither allows nor denies")
+        expect("version = 1\n[[rule]]\nuid = 1\nallow = \"publish\"\n", 2, "topics are missing")
+        expect("version = 1\n[[rule]]\nuid = 1\nallow = \"fly\"\n", 4, "unknown action")
+        expect(rule("uid = 1\ndeny = [\"publish\"]"), 7, "both allows and denies")
+        expect("version = 2\n", 1, "not known")
+        expect("[[rule]]\nuid = 1\nallow = \"inspect\"\n", 1, "'version = 1' is missing")
+        expect("version = 1\nrules = 3\n", 2, "unknown key 'rules'")
+        expect("version = 1\n[rule]\nuid = 1\n", 2, "two pairs of brackets")
+        expect("version = 1\nuid = [1\n", 2, "not TOML")
+    }
+
+    @Test("Topics are filters, and placeholders keep to their level")
+    func topics() throws {
+        for text in ["a/#/b", "a+", "", "%x", "%", "$share/g/t", "a/%u+", "x\\u0007"] {
+            expect(
+                "version = 1\n[[rule]]\nuid = 1\nallow = \"publish\"\ntopics = [\"\(text)\"]\n", 5,
+                "")
+        }
+        let file = try load(
+            "version = 1\n[[rule]]\nuid = 1\nallow = \"publish\"\n"
+                + "topics = [\"%%/x%u/#\", \"%n/+\"]\n")
+        let patterns = file.rules[0].topics
+        #expect(
+            patterns[0].filter(uid: 7, gid: 8, userName: nil, origin: [])
+                == Array("%/x7/#".utf8))
+        #expect(patterns[1].filter(uid: 7, gid: 8, userName: nil, origin: []) == nil)
+    }
+
+    @Test("Names with wildcards or separators in them never become part of a filter")
+    func hiddenWildcards() throws {
+        let file = try load(
+            "version = 1\n[[rule]]\nuid = \"any\"\nallow = \"publish\"\ntopics = \"home/%n/x\"\n")
+        #expect(file.userNames[1000] == "alice")
+        #expect(file.warnings.count { $0.text.contains("cannot stand in a topic") } == 3)
+        #expect(file.warnings.contains { $0.text.contains("has the names") })
+        let policy = file.policy(brokerUID: 990)
+        func may(_ uid: UInt32, _ topic: String) -> Bool {
+            policy.decide(.publish, topic: Array(topic.utf8), .local(uid: uid, gid: uid)).isAllowed
+        }
+        #expect(may(1000, "home/alice/x"))
+        #expect(!may(1000, "home/alice2/x"))
+        #expect(!may(1001, "home/anything/x"))
+        #expect(!may(1002, "home/c/d/x"))
+        #expect(!may(1003, "home/e/x"))
+        #expect(!may(4000, "home//x"))
+    }
+
+    @Test("A range does not take the unmapped along; naming them does")
+    func unmapped() throws {
+        let wide = try load(rule("uid = \"0-4294967294\"")).policy(brokerUID: 990)
+        let topic = Array("t".utf8)
+        #expect(wide.decide(.publish, topic: topic, .local(uid: 65_533, gid: 1)).isAllowed)
+        #expect(wide.decide(.publish, topic: topic, .local(uid: 65_535, gid: 1)).isAllowed)
+        #expect(!wide.decide(.publish, topic: topic, .local(uid: 65_534, gid: 1)).isAllowed)
+        let named = try load(rule("uid = 65534")).policy(brokerUID: 990)
+        #expect(named.decide(.publish, topic: topic, .local(uid: 65_534, gid: 1)).isAllowed)
+    }
+
+    @Test("Quotas have defaults and users of their own")
+    func quotas() throws {
+        let file = try load(
+            """
+            version = 1
+            [quota]
+            connections = 10
+            messages_per_second = 100
+            [[quota.user]]
+            uid = ["alice", "2000-2999"]
+            connections = 20
+
+            """)
+        #expect(file.quotas.limits(of: 5).connections == 10)
+        #expect(file.quotas.limits(of: 1000).connections == 20)
+        #expect(file.quotas.limits(of: 2500).messagesPerSecond == 100)
+        expect("version = 1\n[quota]\nconnections = 0\n", 3, "from 1 up")
+        expect("version = 1\n[quota]\nspeed = 1\n", 3, "unknown key 'speed'")
+        expect("version = 1\n[[quota.user]]\nconnections = 1\n", 2, "uid is missing")
+    }
+}

@@ -1,0 +1,110 @@
+import BrokerCore
+import BrokerWire
+import Testing
+
+@testable import BrokerConfig
+
+@Suite("Lint, advice and who may")
+struct AccessLintTests {
+    private func load(_ rules: String) throws -> AccessFile {
+        try AccessFile(parsing: Array(("version = 1\n" + rules).utf8), names: .sample)
+    }
+
+    private func findings(_ rules: String) throws -> [String] {
+        AccessLint(try load(rules)) { $0 < 2000 ? "user\($0)" : nil }.findings.map(\.description)
+    }
+
+    private func expect(
+        _ rules: String, _ words: String, location: SourceLocation = #_sourceLocation
+    ) throws {
+        let found = try findings(rules)
+        #expect(found.contains { $0.contains(words) }, "\(found)", sourceLocation: location)
+    }
+
+    @Test("Sound rules are left alone")
+    func sound() throws {
+        let found = try findings(
+            """
+            [[rule]]
+            uid = 1000
+            allow = "publish"
+            topics = ["a/#", "users/%u/#"]
+            [[rule]]
+            uid = 1001
+            allow = "publish"
+            topics = "a/#"
+
+            """)
+        #expect(found == [])
+    }
+
+    @Test("Rules that an other one makes idle are found")
+    func shadows() throws {
+        let wide =
+            "[[rule]]\nname = \"wide\"\nuid = \"0-1999\"\nallow = \"publish\"\n"
+            + "topics = \"a/#\"\n"
+        try expect(
+            wide + "[[rule]]\nuid = 5\nallow = \"publish\"\ntopics = [\"a/b\", \"a/%u/+\"]\n",
+            "line 7: rule \"rule 2\": adds nothing to rule \"wide\" in line 2")
+        try expect(
+            "[[rule]]\nuid = 5\nallow = \"publish\"\ntopics = \"a/b\"\n"
+                + "[[rule]]\nname = \"no\"\nuid = \"any\"\ndeny = \"publish\"\ntopics = \"a/#\"\n",
+            "allows nothing: rule \"no\"")
+    }
+
+    @Test("Rules that reach further than is wise are found")
+    func reach() throws {
+        try expect(
+            "[[rule]]\nuid = \"any\"\nallow = \"publish\"\ntopics = \"#\"\n", "everybody may")
+        try expect("[[rule]]\nuid = 0\nallow = \"publish\"\ntopics = \"#\"\n", "root may publish")
+        try expect(
+            "[[rule]]\nuid = 0\nallow = \"publish\"\ntopics = \"a\"\ndelegated = true\n",
+            "delegated = true for root")
+        try expect(
+            "[[rule]]\nuid = 0\nlevel = \"kernel\"\nallow = \"publish\"\ntopics = \"a\"\n",
+            "never holds")
+        try expect("[[rule]]\nuid = 3000\nallow = \"inspect\"\n", "no name here")
+        try expect("[[rule]]\nuid = 65534\nallow = \"inspect\"\n", "nobody in particular")
+    }
+
+    @Test("Advice names the nearest rule and a rule that would allow it")
+    func advice() throws {
+        let file = try load(
+            "[[rule]]\nname = \"near\"\nuid = 1\nallow = \"publish\"\ntopics = \"a/#\"\n")
+        let policy = file.policy(brokerUID: 990)
+        let topic = Array("a/100%".utf8)
+        let subject = Subject.local(uid: 2, gid: 2)
+        let decision = policy.decide(.publish, topic: topic, subject)
+        let advice = AccessAdvice(.publish, topic, subject, decision, under: policy)
+        #expect(advice.nearest?.name == "near")
+        #expect(advice.obstacle == "it does not speak of uid 2")
+        let fixed = try load(advice.draft.text).policy(brokerUID: 990)
+        #expect(fixed.decide(.publish, topic: topic, subject).isAllowed)
+    }
+
+    @Test("Who may is told in ranges, to the largest uid")
+    func survey() throws {
+        let policy = try load(
+            """
+            [[rule]]
+            name = "some"
+            uid = ["10-20", 4294967294]
+            allow = "publish"
+            topics = "a/#"
+            [[rule]]
+            uid = 15
+            deny = "publish"
+            topics = "a/b"
+
+            """
+        ).policy(brokerUID: 990)
+        func allowed(_ topic: String, isFilter: Bool) -> [ClosedRange<UInt32>] {
+            AccessSurvey.survey(.publish, Array(topic.utf8), isFilter: isFilter, under: policy)
+                .filter { $0.decision.isAllowed }.map { $0.range.first...$0.range.last }
+        }
+        let last: UInt32 = 4_294_967_294
+        #expect(allowed("a/b", isFilter: false) == [10...14, 16...20, last...last])
+        #expect(allowed("a/#", isFilter: true) == [10...20, last...last])
+        #expect(allowed("b", isFilter: false) == [])
+    }
+}
