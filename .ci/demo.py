@@ -108,20 +108,57 @@ class Stage:
         print(f"    the subscriber sees  {line}")
         print(f"    {'agrees' if agrees else 'WRONG: ' + json.dumps(message)}")
 
-    def refusal(self):
-        """The same broker without --no-acl: closed to others by default."""
-        global wrong
+    def restart(self, *arguments):
         for process in [*self.subscribers, self.server]:
             process.terminate()
             process.wait(20)
-        self.serve()
-        refused = self.run(
-            "pub", "users/1000", "let me in",
-            prefix=("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"))
-        wrong += refused.returncode != 77
-        print("\n  without --no-acl: `broker pub`, run by uid 1000")
-        print(f"    {refused.stderr.strip()}")
-        print(f"    exit status {refused.returncode}")
+        self.subscribers = []
+        self.serve(*arguments)
+
+    def attempt(self, title, status, *arguments):
+        """A command of uid 1000, and the status it must end with."""
+        global wrong
+        tried = self.run(
+            *arguments, prefix=("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"))
+        wrong += tried.returncode != status
+        print(f"\n  {title}")
+        for line in (tried.stdout + tried.stderr).strip().splitlines():
+            print(f"    {line}")
+        print(f"    exit status {tried.returncode}")
+
+    def refusal(self):
+        """The same broker without --no-acl: closed to others by default."""
+        self.restart()
+        self.attempt("without --no-acl: `broker pub`, run by uid 1000", 77,
+                     "pub", "users/1000", "let me in")
+
+    def rules(self):
+        """With access rules: one publish that is allowed, one that is refused, and why."""
+        file = self.directory / "acl.toml"
+        file.write_text("""version = 1
+
+[[rule]]
+name = "everybody reports for itself"
+uid = "any"
+allow = ["publish"]
+topics = ["users/%u/#"]
+
+[[rule]]
+name = "nobody asks for money"
+uid = "any"
+deny = ["publish"]
+topics = ["users/+/money"]
+""")
+        file.chmod(0o644)
+        self.restart("--acl", str(file))
+        self.attempt("with rules: uid 1000 publishes to users/1000/mood", 0,
+                     "pub", "users/1000/mood", "fine", "--ack")
+        self.attempt("the rule that decided: `broker acl check publish users/1000/mood`", 0,
+                     "acl", "check", "publish", "users/1000/mood", "--acl", str(file))
+        self.attempt("uid 1000 publishes to users/1000/money", 77,
+                     "pub", "users/1000/money", "please", "--ack")
+        self.attempt("uid 1000 publishes to users/1001/mood", 77,
+                     "pub", "users/1001/mood", "sad", "--ack")
 
     def close(self):
         for process in reversed(self.processes):
@@ -144,6 +181,7 @@ def main():
             stage.scene("root opens, hands the descriptor to a process of uid 1001",
                         "handed", "1001")
             stage.refusal()
+            stage.rules()
         else:
             print("\n  skipped, since only root can become other users: publishing as uid 1000"
                   " and 1001,\n  the dropped privilege, the handed-over descriptor, the refusal"

@@ -20,6 +20,7 @@ package struct BrokerCommand: AsyncParsableCommand {
             Publish.self,
             Subscribe.self,
             Status.self,
+            Acl.self,
             Doctor.self,
             Bench.self,
             BenchWorker.self,
@@ -40,8 +41,8 @@ package struct BrokerCommand: AsyncParsableCommand {
             } catch is OutputClosed {
                 exit(.success)
             } catch let failure as CommandFailure {
-                if !failure.message.isEmpty {
-                    Diagnostics(command: name).note(failure.message)
+                for line in failure.message.split(separator: "\n") {
+                    Diagnostics(command: name).note(String(line))
                 }
                 exit(failure.status)
             }

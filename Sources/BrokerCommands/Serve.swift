@@ -4,6 +4,7 @@ import FoundationEssentials
 import LinuxIO
 import Logging
 import ServiceLifecycle
+import SystemPackage
 import UnixSignals
 
 /// `broker serve`
@@ -16,8 +17,12 @@ struct Serve: AsyncParsableCommand {
             is queued for at most two seconds and ends with status 0. One line on standard \
             error says when it listens.
 
-            Until access rules are configured, only root and the user that runs the broker may \
-            publish and subscribe; others may connect, and are told so.
+            Who may do what stands in the access file: --acl, or \(AccessFileOption.systemPath) \
+            for root if there is one (see `broker acl`). A file that is broken or that others may \
+            write to is refused. It is read again when it changes, on SIGHUP and on `broker acl \
+            reload`; a broken one leaves the old rules in force. Without a file only root and the \
+            user that runs the broker may publish and subscribe; others may connect, and are told \
+            so.
             """)
 
     @OptionGroup var socket: SocketPathOption
@@ -32,6 +37,12 @@ struct Serve: AsyncParsableCommand {
         help: ArgumentHelp(
             "Group of the socket, for use with a mode like 0660.", valueName: "group"))
     var socketGroup: GroupArgument?
+
+    @Option(
+        name: .customLong("acl"),
+        help: ArgumentHelp("The access file.", valueName: "file"),
+        completion: .file(extensions: ["toml"]))
+    var accessFile: String?
 
     @Flag(help: "Let everybody who can connect publish and subscribe to everything.")
     var noAcl = false
@@ -51,7 +62,8 @@ struct Serve: AsyncParsableCommand {
         } catch {
             throw CommandFailure(.failure, error.description)
         }
-        for line in greeting { diagnostics.note(line) }
+        for warning in server.warnings { diagnostics.note("warning: \(warning)") }
+        for line in greeting(rules: server.ruleCount) { diagnostics.note(line) }
         var configuration = ServiceGroupConfiguration(
             services: [server], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         // The server drains for two seconds by itself; this is for a thread that hangs.
@@ -64,12 +76,28 @@ struct Serve: AsyncParsableCommand {
         }
     }
 
+    func validate() throws {
+        if noAcl && accessFile != nil {
+            throw ValidationError("--acl and --no-acl exclude each other")
+        }
+    }
+
+    /// Only root has a file that is used without being named, and only if it is there.
+    private var accessPath: String? {
+        if noAcl { return nil }
+        if let accessFile { return accessFile }
+        let path = AccessFileOption.systemPath
+        let isThere = (try? FilePath(path).stat()) != nil
+        return CurrentProcess.effectiveUserID == 0 && isThere ? path : nil
+    }
+
     private func makeConfiguration() -> ServerConfiguration {
         var configuration = ServerConfiguration(
             socketPath: socket.path, name: HostName.current, version: BrokerVersion.current)
         configuration.socketMode = socketMode.mode
         configuration.socketGroupID = socketGroup?.gid
         configuration.isOpen = noAcl
+        configuration.accessFile = accessPath
         return configuration
     }
 
@@ -81,9 +109,10 @@ struct Serve: AsyncParsableCommand {
         return logger
     }
 
-    private var greeting: [String] {
+    private func greeting(rules: Int) -> [String] {
         ServeGreeting(
             path: socket.path, mode: socketMode.mode, isOpen: noAcl,
+            accessFile: accessPath.map { "\(rules) rules of \($0)" },
             uid: CurrentProcess.effectiveUserID, features: KernelFeatures.probe()
         ).lines
     }
@@ -94,6 +123,7 @@ struct ServeGreeting {
     let path: String
     let mode: UInt32
     let isOpen: Bool
+    var accessFile: String?
     let uid: UInt32
     let features: KernelFeatures
 
@@ -121,6 +151,7 @@ struct ServeGreeting {
 
     private var permitted: String {
         if isOpen { return "everybody may publish and subscribe" }
+        if let accessFile { return "\(accessFile) say who may do what" }
         let owners = uid == 0 ? "root" : "root and uid \(uid)"
         return "only \(owners) may publish and subscribe until rules are configured"
     }

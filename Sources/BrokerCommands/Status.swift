@@ -13,6 +13,9 @@ struct Status: AsyncParsableCommand {
 
     @OptionGroup var connection: ConnectOptions
 
+    @Flag(help: "Show for each user what it holds of what it may hold.")
+    var byUid = false
+
     @Option(help: "How to print the status.")
     var format: OutputFormat = .text
 
@@ -29,7 +32,7 @@ struct Status: AsyncParsableCommand {
         } catch let error as BrokerClientError {
             throw connection.failure(error)
         }
-        try Output().write(Self.render(document, format))
+        try Output().write(Self.render(document, format, byUser: byUid))
     }
 
     private static func parse(_ bytes: [UInt8]) throws -> JSONValue {
@@ -40,13 +43,15 @@ struct Status: AsyncParsableCommand {
         }
     }
 
-    static func render(_ document: JSONValue, _ format: OutputFormat) throws -> String {
+    static func render(
+        _ document: JSONValue, _ format: OutputFormat, byUser: Bool = false
+    ) throws -> String {
         switch format {
         case .text:
             var text = StatusText(document)
-            return text.render()
+            return byUser ? text.renderByUser() : text.render()
         case .json:
-            return try prettyJSON(document)
+            return try prettyJSON(byUser ? document["users"] ?? .array([]) : document)
         }
     }
 }

@@ -26,7 +26,19 @@ struct StatusText {
         let version = document["version"]?.text ?? "?"
         let uptime = document["uptimeSeconds"]?.natural.map { Self.span(seconds: $0) } ?? "?"
         let who = name.isEmpty ? "" : " '\(name)'"
-        return Printable.escaped("broker\(who) \(version), up \(uptime)") + "\n"
+        return Printable.escaped("broker\(who) \(version), up \(uptime)") + "\n" + rules
+    }
+
+    /// Which rules are in force, and why the file as it is now is not.
+    private var rules: String {
+        guard let rules = document["rules"], let source = rules["source"]?.text else { return "" }
+        let place = rules["path"]?.text.map { " \($0)" } ?? ""
+        var lines = ["rules: \(source)\(place), \(rules["rules"]?.text ?? "?") in force"]
+        lines += (rules["warnings"]?.array ?? []).compactMap(\.text).map { "warning: \($0)" }
+        if let error = rules["error"]?.text {
+            lines += error.split(separator: "\n").map { "error, old rules kept: \($0)" }
+        }
+        return lines.map { Printable.escaped($0) + "\n" }.joined()
     }
 
     private mutating func sessionTable() -> TextTable {
@@ -75,6 +87,26 @@ struct StatusText {
             ])
         }
         return table
+    }
+
+    /// Who holds how much of what it may hold.
+    mutating func renderByUser() -> String {
+        var table = TextTable([
+            "USER", "CONNECTIONS", "WITHOUT HELLO", "SUBSCRIPTIONS", "QUEUED BYTES",
+            "MESSAGES/S", "BYTES/S",
+        ])
+        for account in document["users"]?.array ?? [] {
+            let limits = account["limits"]
+            let held = ["connections", "greetings", "subscriptions", "queuedBytes"].map { key in
+                "\(cell(account, key))/\(limits?[key]?.text ?? "?")"
+            }
+            let rates = ["messagesPerSecond", "bytesPerSecond"].map { key in
+                let limit = limits?[key]?.natural ?? 0
+                return limit == 0 ? "any" : String(limit)
+            }
+            table.append([user(account["uid"])] + held + rates)
+        }
+        return table.text
     }
 
     private var counterTable: TextTable {

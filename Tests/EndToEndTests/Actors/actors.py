@@ -275,4 +275,78 @@ def deaf(filter="crowd/all"):
     sys.stdin.read()
 
 
+def answer(sock):
+    """Reason and text of the next REPLY to a PUBLISH."""
+    while True:
+        data = sock.recv(262144)
+        assert data, "the broker closed"
+        offset = 8
+        while offset < len(data):
+            length, kind, _, lead = struct.unpack_from("<IBBH", data, offset)
+            if kind == 4:
+                reason = struct.unpack_from("<H", data, offset + 24)[0]
+                return reason, data[offset + 28:offset + 28 + lead].decode()
+            offset += length
+
+
+def ask(sock, topic, uid):
+    """Publishes with an acknowledgement and tells what came of it."""
+    sock.send(packet(frame(3, struct.pack("<I", 1), topic.encode(), b"x", 1)))
+    reason, text = answer(sock)
+    print(json.dumps({"writer": os.getuid(), "uid": uid, "reason": reason, "text": text}),
+          flush=True)
+
+
+def deputy(uid="1001", topic="admin/reboot"):
+    """Another user opens a connection; root is made to write a whole message to it."""
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        become(int(uid))
+        sock = connect()
+        socket.send_fds(theirs, [b"fd"], [sock.fileno()])
+        theirs.recv(4)
+        os._exit(0)
+    _, fds, _, _ = socket.recv_fds(ours, 64, 1)
+    ask(socket.socket(fileno=fds[0]), topic, os.getuid())
+    ours.send(b"done")
+    os.waitpid(child, 0)
+
+
+def stolen(uid="1000", topic="admin/reboot"):
+    """Root opens, gives up root, and publishes on what it opened."""
+    sock = connect()
+
+    def child():
+        become(int(uid))
+        ask(sock, topic, int(uid))
+    in_child(child)
+
+
+def container(owner="1000", topic="container/a"):
+    """A user namespace of a user, with a range of uids mapped in, as rootless containers have;
+    each uid of it opens a connection of its own."""
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    for inside, outside in ((0, int(owner)), (33, 100032), (1000, 100999)):
+        ready, go = os.pipe(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            become(int(owner))
+            assert libc.unshare(0x10000000) == 0, ctypes.get_errno()
+            os.write(ready[1], b"x")
+            os.read(go[0], 1)
+            os.setresgid(inside, inside, inside)
+            os.setresuid(inside, inside, inside)
+            ask(connect(), topic, outside)
+            os._exit(0)
+        os.read(ready[0], 1)
+        for name in ("gid_map", "uid_map"):
+            with open(f"/proc/{child}/{name}", "w") as file:
+                file.write(f"0 {owner} 1\n1 100000 65536\n")
+        os.write(go[1], b"x")
+        _, status = os.waitpid(child, 0)
+        assert status == 0, status
+
+
 globals()[sys.argv[2]](*sys.argv[3:])

@@ -1,0 +1,244 @@
+import ArgumentParser
+import BrokerConfig
+import BrokerCore
+import BrokerServer
+import BrokerWire
+import LinuxIO
+
+/// Whom a question is about.
+struct SubjectOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Attested user; otherwise you.", valueName: "user"))
+    var uid: UserArgument?
+
+    @Option(
+        help: ArgumentHelp("Attested group; otherwise the user's own.", valueName: "group"))
+    var gid: GroupArgument?
+
+    @Option(
+        help: ArgumentHelp(
+            "User who opened the connection; otherwise the same.", valueName: "user"))
+    var openerUid: UserArgument?
+
+    @Option(
+        name: .customLong("opener-group"),
+        help: ArgumentHelp("Supplementary group of the opener.", valueName: "group"))
+    var openerGroups: [GroupArgument] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Owner of the user namespace that the connection comes from.", valueName: "user"))
+    var namespaceOwner: UserArgument?
+
+    @Option(help: ArgumentHelp("Broker that attested the message.", valueName: "name"))
+    var origin: String?
+
+    init() {}
+
+    var subject: Subject {
+        let user = uid?.uid ?? CurrentProcess.userID
+        let group = gid?.gid ?? Users.primaryGroup(ofUser: user) ?? user
+        let groups = openerGroups.map(\.gid).sorted()
+        var subject = Subject.local(uid: user, gid: group, openerGroups: groups)
+        if let opener = openerUid?.uid, opener != user {
+            subject.openerUID = opener
+            subject.openerGID = Users.primaryGroup(ofUser: opener) ?? opener
+            subject.isDelegated = true
+            subject.isOpenersProcess = false
+            if opener == 0 { subject.level = .claimable }
+        }
+        if let owner = namespaceOwner?.uid {
+            subject.domain = .other(ownerUID: owner)
+            subject.level = .claimable
+        }
+        if let origin, !origin.isEmpty {
+            subject.origin = Array(origin.utf8)
+            subject.level = .remote
+        }
+        return subject
+    }
+}
+
+/// What is asked: an action, and for most a topic or filter.
+struct ActionArguments: ParsableArguments {
+    @Argument(help: "publish, subscribe, inspect, block or administer.")
+    var action: String
+
+    @Argument(help: "Topic to publish to, or filter to subscribe to.")
+    var topic: String = ""
+
+    init() {}
+
+    var value: Action {
+        get throws {
+            guard let value = Action(name: action) else {
+                throw ValidationError(
+                    "'\(action)' is none of "
+                        + Action.allCases.map(\.name).joined(separator: ", "))
+            }
+            return value
+        }
+    }
+
+    /// The topic, checked, and whether it is a filter.
+    func target() throws -> (topic: [UInt8], isFilter: Bool) {
+        let action = try value
+        guard action.needsTopic else { return ([], false) }
+        let bytes = Array(topic.utf8)
+        do throws(Topic.Violation) {
+            if action == .publish {
+                try Topic.validateName(bytes.span)
+            } else {
+                try Topic.validateFilter(bytes.span)
+            }
+        } catch {
+            throw ValidationError("topic \(topic.debugDescription) cannot be used: \(error)")
+        }
+        return (bytes, action != .publish)
+    }
+}
+
+/// `broker acl check`
+struct AclCheck: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check", abstract: "Say whether somebody may do something, and why",
+        discussion: """
+            Ends with status 0 if it is allowed and 77 if it is denied. A denial names the rule \
+            that denies, or the one that came nearest and the rule to add.
+            """)
+
+    @OptionGroup var question: ActionArguments
+    @OptionGroup var who: SubjectOptions
+    @OptionGroup var file: AccessFileOption
+    @OptionGroup var connection: ConnectOptions
+
+    @Flag(help: "Ask the running broker instead of the file.")
+    var live = false
+
+    @Option(help: "How to print the answer.")
+    var format: OutputFormat = .text
+
+    init() {}
+
+    func validate() throws {
+        _ = try question.target()
+    }
+
+    func run() async throws {
+        let action = try question.value
+        let (topic, isFilter) = try question.target()
+        let subject = who.subject
+        var answer: DecisionDocument
+        var advice: AccessAdvice?
+        if action == .publish && topic.first == Topic.dollar {
+            answer = DecisionDocument(.denied(uid: subject.uid, as: .sender, rule: nil), nil)
+            answer.rule = "topics that begin with $ are the broker's own"
+        } else if live {
+            let request = CheckRequest(
+                action: action.name, topic: question.topic, isFilter: isFilter,
+                subject: SubjectDocument(subject))
+            answer = try await connection.administer(
+                "acl.check", request, as: DecisionDocument.self)
+        } else {
+            let policy = try file.policy()
+            let decision = policy.decide(action, topic, isFilter: isFilter, subject)
+            answer = DecisionDocument(
+                decision, decision.rule.map { RuleReference(policy.rules[$0]) })
+            if !decision.isAllowed {
+                advice = AccessAdvice(action, topic, subject, decision, under: policy)
+            }
+        }
+        switch format {
+        case .json: try Output().write(prettyJSON(answer))
+        case .text: try Output().write(text(answer, advice))
+        }
+        if !answer.allowed { throw CommandFailure(.notPermitted, "") }
+    }
+
+    private func text(_ answer: DecisionDocument, _ advice: AccessAdvice?) -> String {
+        let place = answer.line.map { $0 == 0 ? "" : " (line \($0))" } ?? ""
+        let rule = answer.rule.map { "rule \($0.debugDescription)\(place)" }
+        if answer.allowed { return "allowed: \(rule ?? "")\n" }
+        let what = question.topic.isEmpty ? "" : " \(question.topic.debugDescription)"
+        let role = answer.role == "opener" ? ", which opened the connection," : ""
+        let cause = rule.map { "\($0) denies it" } ?? "no rule allows it"
+        var text =
+            "denied: uid \(answer.uid ?? 0)\(role) may not \(question.action)\(what): \(cause)\n"
+        guard answer.rule == nil, let advice else { return text }
+        if let nearest = advice.nearest {
+            text +=
+                "nearest: rule \(nearest.name.debugDescription) (line \(nearest.line)), but "
+                + advice.obstacle + "\n"
+        }
+        return text + "to allow it, add to \(file.path):\n\n" + advice.draft.text
+    }
+}
+
+/// `broker acl who`
+struct AclWho: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "who", abstract: "Show which users may do something",
+        discussion: """
+            Looks at local senders on connections of their own, by uid. For a filter those are \
+            shown who may at least for some of its topics.
+            """)
+
+    @OptionGroup var question: ActionArguments
+    @OptionGroup var file: AccessFileOption
+
+    @Option(help: "How to print the users.")
+    var format: OutputFormat = .text
+
+    init() {}
+
+    func validate() throws {
+        _ = try question.value
+    }
+
+    struct Entry: Encodable {
+        let uid: String
+        let user: String?
+        let rule: String
+        let line: Int
+    }
+
+    func run() throws {
+        let policy = try file.policy()
+        let action = try question.value
+        let topic = Array(question.topic.utf8)
+        let hasWildcard = question.topic.contains { $0 == "#" || $0 == "+" }
+        let isFilter = action.needsTopic && (action != .publish || hasWildcard)
+        let entries = AccessSurvey.survey(action, topic, isFilter: isFilter, under: policy)
+            .compactMap { entry -> Entry? in
+                guard case .allowed(let index) = entry.decision else { return nil }
+                let isOne = entry.range.first == entry.range.last
+                return Entry(
+                    uid: RuleDocument.text(entry.range),
+                    user: isOne ? Users.name(ofUser: entry.range.first) : nil,
+                    rule: policy.rules[index].name, line: policy.rules[index].line)
+            }
+        switch format {
+        case .json: try Output().write(prettyJSON(entries))
+        case .text: try Output().write(Self.text(entries))
+        }
+        let others = policy.rules.filter { rule in
+            let rests =
+                !rule.gids.isEmpty || !rule.openerGroups.isEmpty
+                || !rule.trustDomains.isEmpty || !rule.origins.isEmpty
+            return rests && rule.allows.contains(action)
+        }
+        for rule in others {
+            Diagnostics(command: "acl who").note(
+                "rule \(rule.name.debugDescription) in line \(rule.line) may let in others: "
+                    + RuleDocument(rule, number: 0).who)
+        }
+    }
+
+    private static func text(_ entries: [Entry]) -> String {
+        if entries.isEmpty { return "nobody\n" }
+        var table = TextTable(["UID", "USER", "RULE", "LINE"])
+        for entry in entries {
+            table.append([entry.uid, entry.user ?? "", entry.rule, String(entry.line)])
+        }
+        return table.text
+    }
+}

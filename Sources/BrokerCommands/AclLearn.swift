@@ -1,0 +1,117 @@
+import ArgumentParser
+import BrokerConfig
+import BrokerCore
+import BrokerServer
+
+/// `broker acl learn`
+struct AclLearn: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "learn", abstract: "Watch what is denied and print rules that would permit it",
+        discussion: """
+            The rules are for review: what was denied may have been an attack. They are printed, \
+            and nothing is changed.
+            """)
+
+    @Option(help: ArgumentHelp("How long to watch.", valueName: "seconds"))
+    var seconds: Int = 10
+
+    @OptionGroup var connection: ConnectOptions
+
+    init() {}
+
+    func validate() throws {
+        guard (1...86_400).contains(seconds) else {
+            throw ValidationError("--seconds is between 1 and 86400")
+        }
+    }
+
+    func run() async throws {
+        let clock = ContinuousClock()
+        let end = clock.now.advanced(by: .seconds(seconds))
+        var next = try await recent(since: .max).next
+        var denials: [AccessLesson.Denial] = []
+        var missed: UInt64 = 0
+        repeat {
+            try await clock.sleep(for: .milliseconds(200))
+            let news = try await recent(since: next)
+            if let first = news.decisions.first, first.number > next {
+                missed += first.number - next
+            }
+            next = news.next
+            denials += news.decisions.filter { !$0.decision.allowed }.map(AccessLesson.Denial.init)
+        } while clock.now < end
+        if missed > 0 {
+            Diagnostics(command: "acl learn").note(
+                "\(missed) decisions came too fast to be seen")
+        }
+        let lesson = AccessLesson(denials)
+        for text in lesson.unteachable { Diagnostics(command: "acl learn").note(text) }
+        let rules = lesson.rules.map(\.text).joined(separator: "\n")
+        try Output().write(rules.isEmpty ? "# nothing was denied\n" : rules)
+    }
+
+    private func recent(since number: UInt64) async throws -> RecentDocument {
+        try await connection.administer(
+            "acl.recent", RecentRequest(since: number), as: RecentDocument.self)
+    }
+}
+
+/// The fewest rules that permit exactly what was denied: those with the same users and the same
+/// action are one, and so are those with the same topics.
+struct AccessLesson {
+    struct Denial: Hashable {
+        let action: String
+        let topic: String
+        /// Who lacked the right.
+        let uid: UInt32
+        /// The rule that denies it; nil: none allows it.
+        let rule: String?
+    }
+
+    private(set) var rules: [RuleDraft] = []
+    /// What no further rule would permit.
+    private(set) var unteachable: [String] = []
+
+    init(_ denials: [Denial]) {
+        let unique = Set(denials)
+        unteachable = unique.filter { $0.rule != nil }.map { denial in
+            "uid \(denial.uid) may not \(denial.action) \(denial.topic.debugDescription): rule "
+                + "\((denial.rule ?? "").debugDescription) denies it, and no rule can lift that"
+        }.sorted()
+        struct Wish: Hashable {
+            let action: String
+            let topic: String
+        }
+        var users: [Wish: Set<UInt32>] = [:]
+        for denial in unique where denial.rule == nil {
+            users[Wish(action: denial.action, topic: denial.topic), default: []].insert(denial.uid)
+        }
+        struct Key: Hashable {
+            let action: String
+            let users: Set<UInt32>
+        }
+        var topics: [Key: [String]] = [:]
+        for (wish, users) in users {
+            topics[Key(action: wish.action, users: users), default: []].append(wish.topic)
+        }
+        rules = topics.map { key, topics in
+            let uids = key.users.sorted().map(String.init)
+            var draft = RuleDraft(
+                name: "learned: \(key.action) by \(uids.prefix(4).joined(separator: ", "))"
+                    + (topics.first.map { " to \($0.prefix(40))" } ?? ""))
+            draft.uids = uids
+            draft.allows = Action(name: key.action).map { [$0] } ?? []
+            draft.topics = topics.filter { !$0.isEmpty }.sorted()
+                .map { $0.replacing("%", with: "%%") }
+            return draft
+        }.sorted { ($0.uids.first ?? "", $0.name) < ($1.uids.first ?? "", $1.name) }
+    }
+}
+
+extension AccessLesson.Denial {
+    init(_ record: RecentDocument.Record) {
+        self.init(
+            action: record.action, topic: record.topic,
+            uid: record.decision.uid ?? record.subject.uid, rule: record.decision.rule)
+    }
+}

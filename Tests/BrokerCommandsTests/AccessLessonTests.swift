@@ -1,0 +1,33 @@
+import BrokerConfig
+import BrokerCore
+import Testing
+
+@testable import BrokerCommands
+
+@Suite("What acl learn makes of denials")
+struct AccessLessonTests {
+    private func denial(
+        _ uid: UInt32, _ topic: String, _ action: Action = .publish, rule: String? = nil
+    ) -> AccessLesson.Denial {
+        AccessLesson.Denial(action: action.name, topic: topic, uid: uid, rule: rule)
+    }
+
+    @Test("Users who want the same share a rule, and so do their topics")
+    func grouping() {
+        let lesson = AccessLesson([
+            denial(1, "a"), denial(2, "a"), denial(1, "b"), denial(2, "b"), denial(1, "a"),
+            denial(3, "c", .subscribe),
+        ])
+        #expect(lesson.rules.map(\.uids) == [["1", "2"], ["3"]])
+        #expect(lesson.rules.map(\.topics) == [["a", "b"], ["c"]])
+        #expect(lesson.rules.map(\.allows) == [[.publish], [.subscribe]])
+        #expect(lesson.unteachable.isEmpty)
+    }
+
+    @Test("What a rule denies cannot be learned away, and percent signs stay themselves")
+    func edges() {
+        let lesson = AccessLesson([denial(1, "a", rule: "no"), denial(1, "100%u")])
+        #expect(lesson.unteachable.count == 1)
+        #expect(lesson.rules.map(\.topics) == [["100%%u"]])
+    }
+}

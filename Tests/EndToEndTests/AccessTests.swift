@@ -1,0 +1,337 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Access rules with real processes of several users.
+@Suite(
+    "Access rules, end to end", .serialized,
+    .enabled(if: Actors.isRoot && Actors.isAvailable, "needs root and python3"))
+struct AccessTests {
+    private let users = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
+
+    /// A broker with an access file.
+    private func start(_ rules: String, log: String = "debug") throws -> RuledBroker {
+        try RuledBroker(rules)
+    }
+
+    @Test("A confused deputy gains nothing: root writes on a connection that uid 1001 opened")
+    func confusedDeputy() throws {
+        let ruled = try start(
+            """
+            [[rule]]
+            name = "root only"
+            uid = 0
+            allow = ["publish"]
+            topics = ["admin/#"]
+
+            """)
+        let denied = try #require(
+            try Actors(broker: ruled.broker).play("deputy", "1001", "admin/reboot").first)
+        #expect(denied["writer"] as? Int == 0)
+        #expect(denied["reason"] as? Int == 0x87)
+        #expect((denied["text"] as? String)?.contains("uid 1001, which opened") == true)
+        try ruled.write(
+            """
+            [[rule]]
+            name = "root only"
+            uid = 0
+            allow = ["publish"]
+            topics = ["admin/#"]
+            delegated = true
+
+            """)
+        try ruled.reload()
+        let allowed = try #require(
+            try Actors(broker: ruled.broker).play("deputy", "1001", "admin/reboot").first)
+        #expect(allowed["reason"] as? Int == 0x10)
+    }
+
+    @Test("A stolen connection gains nothing: root opens it, uid 1000 writes")
+    func stolenConnection() throws {
+        let ruled = try start(
+            "[[rule]]\nuid = 0\nallow = \"publish\"\ntopics = \"admin/#\"\ndelegated = true\n")
+        let answer = try #require(
+            try Actors(broker: ruled.broker).play("stolen", "1000", "admin/reboot").first)
+        #expect(answer["writer"] as? Int == 1000)
+        #expect(answer["reason"] as? Int == 0x87)
+        #expect((answer["text"] as? String)?.contains("uid 1000 may not publish") == true)
+    }
+
+    @Test("In a namespace of its own a user is judged as the uid outside")
+    func userNamespace() throws {
+        let ruled = try start(
+            """
+            [[rule]]
+            uid = 0
+            allow = ["publish"]
+            topics = ["root/#"]
+            [[rule]]
+            uid = 1000
+            allow = ["publish"]
+            topics = ["user/#"]
+
+            """)
+        let inside = users + ["unshare", "-Ur"]
+        let trust = ["--ack", "--broker-user", "65534"]
+        let own = try ruled.broker.run(["pub", "user/a", "hi"] + trust, prefix: inside)
+        #expect(own.wait() == 0, "\(own.errorText)")
+        let roots = try ruled.broker.run(["pub", "root/a", "hi"] + trust, prefix: inside)
+        #expect(roots.wait() == 77)
+        #expect(roots.errorText.contains("uid 1000 may not publish"))
+    }
+
+    @Test("All uids of a rootless container are one trust domain")
+    func trustDomain() throws {
+        let ruled = try start(
+            """
+            [[rule]]
+            name = "containers of 1000"
+            trust_domain = 1000
+            allow = ["publish"]
+            topics = ["container/#"]
+
+            """)
+        let answers = try Actors(broker: ruled.broker).play("container", "1000", "container/a")
+        #expect(answers.map { $0["uid"] as? Int } == [1000, 100_032, 100_999])
+        #expect(answers.allSatisfy { $0["reason"] as? Int == 0x10 }, "\(answers)")
+        let outside = try ruled.broker.run(["pub", "container/a", "hi", "--ack"], prefix: users)
+        #expect(outside.wait() == 77)
+        let other = try Actors(broker: ruled.broker).play("container", "1001", "container/a")
+        #expect(other.allSatisfy { $0["reason"] as? Int == 0x87 }, "\(other)")
+    }
+
+    @Test("A changed file ends live subscriptions that lost their right, and only those")
+    func liveChange() throws {
+        let both = "[[rule]]\nuid = [1000, 0]\nallow = \"subscribe\"\ntopics = \"t/#\"\n"
+        let ruled = try start(both)
+        let losing = try ruled.broker.run(["sub", "t/#", "-W", "30"], prefix: users)
+        let keeping = try ruled.broker.run(["sub", "t/#", "-C", "1", "-W", "30"])
+        try ruled.broker.waitForSubscriptions(2)
+        // No signal: the change of the file itself is noticed.
+        try ruled.write(
+            "[[rule]]\nuid = 0\nallow = [\"publish\", \"subscribe\"]\ntopics = \"t/#\"\n")
+        #expect(losing.wait(seconds: 20) == 77, "\(losing.errorText)")
+        #expect(losing.errorText.contains("ended the subscription (notPermitted)"))
+        #expect(try ruled.broker.run(["pub", "t/a", "hi", "--ack"]).wait() == 0)
+        #expect(keeping.wait() == 0, "\(keeping.errorText)")
+    }
+
+    @Test("SIGHUP reads the file; a broken one keeps the old rules and shows in status")
+    func brokenFile() throws {
+        let ruled = try start("[[rule]]\nuid = 0\nallow = \"publish\"\ntopics = \"a\"\n")
+        try ruled.write("[[rule]]\nuid = 0\nallow = \"publish\"\ntopics = [\"b\"\n")
+        ruled.broker.process.send(signal: SIGHUP)
+        #expect(try ruled.broker.settles { try $0.rules()["error"] != nil })
+        #expect((try ruled.broker.rules()["error"] as? String)?.contains("acl.toml:") == true)
+        #expect(try ruled.broker.run(["pub", "a", "hi", "--ack"]).wait() == 0)
+        let reload = try ruled.broker.run(["acl", "reload"])
+        #expect(reload.wait() == 1)
+        #expect(reload.errorText.contains("old rules stay in force"))
+        try FileManager.default.removeItem(atPath: ruled.path)
+        #expect(try ruled.broker.run(["acl", "reload"]).wait() == 1)
+        #expect(try ruled.broker.run(["pub", "a", "hi", "--ack"]).wait() == 0)
+        try ruled.write("[[rule]]\nuid = 0\nallow = \"publish\"\ntopics = \"b\"\n")
+        #expect(try ruled.broker.run(["acl", "reload"]).wait() == 0)
+        #expect(try ruled.broker.rules()["error"] == nil)
+        #expect(try ruled.broker.run(["pub", "a", "hi", "--ack"]).wait() == 77)
+        #expect(try ruled.broker.run(["pub", "b", "hi", "--ack"]).wait() == 0)
+    }
+
+    @Test("Without free descriptors, or without permission, the old rules stay")
+    func reloadInNeed() throws {
+        let ruled = try start("[[rule]]\nuid = 0\nallow = \"publish\"\ntopics = \"a\"\n")
+        let pid = ruled.broker.process.pid
+        let open = ruled.broker.descriptorCount
+        // No descriptor below the limit is free, but the sessions that are open go on.
+        let limited = try ChildProcess(["prlimit", "--pid", "\(pid)", "--nofile=\(open):4096"])
+        #expect(limited.wait() == 0)
+        try ruled.write("[[rule]]\nuid = 0\nallow = \"publish\"\ntopics = \"b\"\n")
+        ruled.broker.process.send(signal: SIGHUP)
+        #expect(ruled.broker.process.waitForOutput(seconds: 20) { $0.errorText.contains("EMFILE") })
+        #expect(
+            try ChildProcess(["prlimit", "--pid", "\(pid)", "--nofile=4096:4096"]).wait() == 0)
+        #expect(try ruled.broker.run(["pub", "a", "hi", "--ack"]).wait() == 0)
+        #expect(try ruled.broker.run(["pub", "b", "hi", "--ack"]).wait() == 77)
+        try FileManager.default.setAttributes(
+            [.posixPermissions: 0o666], ofItemAtPath: ruled.path)
+        let reload = try ruled.broker.run(["acl", "reload"])
+        #expect(reload.wait() == 1)
+        #expect(reload.errorText.contains("chmod go-w"))
+        #expect(try ruled.broker.run(["pub", "a", "hi", "--ack"]).wait() == 0)
+    }
+
+    @Test("On a full file system an edit changes nothing, and the broker keeps its rules")
+    func fullFileSystem() throws {
+        let directory = try BrokerUnderTest.makeOpenDirectory()
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let mount = try ChildProcess([
+            "mount", "-t", "tmpfs", "-o", "size=8k,mode=755", "tmpfs", directory.path,
+        ])
+        // Not every container lets root mount.
+        guard mount.wait() == 0 else { return }
+        defer { _ = try? ChildProcess(["umount", directory.path]).wait() }
+        let path = directory.appendingPathComponent("acl.toml").path
+        let rules =
+            "version = 1\n[[rule]]\nuid = 0\nallow = \"publish\"\ntopics = \"a\"\n"
+            + String(repeating: "# full\n", count: 600)
+        try rules.write(toFile: path, atomically: false, encoding: .utf8)
+        let broker = try BrokerUnderTest(["--acl", path])
+        let allow = try broker.run(["acl", "allow", "inspect", "--uid", "1000", "--acl", path])
+        #expect(allow.wait() == 1)
+        #expect(allow.errorText.contains("ENOSPC"), "\(allow.errorText)")
+        #expect(try String(contentsOfFile: path, encoding: .utf8) == rules)
+        let names = try FileManager.default.contentsOfDirectory(atPath: directory.path)
+        #expect(names == ["acl.toml"])
+        #expect(try broker.run(["acl", "reload"]).wait() == 0)
+        #expect(try broker.run(["pub", "a", "hi", "--ack"]).wait() == 0)
+    }
+
+    @Test("Administration needs a right of its own; root's cannot be borrowed")
+    func administration() throws {
+        let ruled = try start("[[rule]]\nuid = \"any\"\nallow = \"inspect\"\n")
+        for command in [["acl", "reload"], ["acl", "learn", "--seconds", "1"]] {
+            let refused = try ruled.broker.run(command, prefix: users)
+            #expect(refused.wait() == 77, "\(command): \(refused.errorText)")
+        }
+        #expect(try ruled.broker.run(["status"], prefix: users).wait() == 0)
+        #expect(try ruled.broker.run(["acl", "reload"]).wait() == 0)
+    }
+
+    @Test("From nothing to a working rule: the commands change, explain and show")
+    func commands() throws {
+        let ruled = try start("# mine\n")
+        func acl(_ arguments: String...) throws -> ChildProcess {
+            try ruled.broker.run(["acl"] + arguments + ["--acl", ruled.path])
+        }
+        let denied = try acl("check", "publish", "sensors/a", "--uid", "1000")
+        #expect(denied.wait() == 77)
+        #expect(denied.outputText.contains("allow = [\"publish\"]"))
+        let allow = try acl("allow", "publish", "sensors/#", "--uid", "1000", "--name", "report")
+        #expect(allow.wait() == 0, "\(allow.errorText)")
+        #expect(allow.errorText.contains("1 rules in force"), "\(allow.errorText)")
+        #expect(try String(contentsOfFile: ruled.path, encoding: .utf8).contains("# mine"))
+        let check = try acl("check", "publish", "sensors/a", "--uid", "1000", "--live")
+        #expect(check.wait() == 0)
+        #expect(check.outputText.contains("rule \"report\""))
+        let published = try ruled.broker.run(["pub", "sensors/a", "1", "--ack"], prefix: users)
+        #expect(published.wait() == 0)
+        let list = try acl("list", "--format", "json")
+        #expect(list.wait() == 0)
+        #expect(list.outputText.contains("\"report\""))
+        let who = try acl("who", "publish", "sensors/a")
+        #expect(who.wait() == 0)
+        #expect(who.outputText.contains("1000"))
+        let broken = try acl("allow", "publish", "a/#/b", "--uid", "1")
+        #expect(broken.wait() == 1)
+        #expect(broken.errorText.contains("nothing was changed"))
+        #expect(try acl("remove", "report").wait() == 0)
+        #expect(try acl("check", "publish", "sensors/a", "--uid", "1000", "--live").wait() == 77)
+    }
+
+    @Test("learn prints what would permit it, and try says what would change")
+    func learnAndTry() throws {
+        let ruled = try start("[[rule]]\nuid = 0\nallow = \"subscribe\"\ntopics = \"t/#\"\n")
+        let subscriber = try ruled.broker.run(["sub", "t/#", "-W", "30"])
+        try ruled.broker.waitForSubscriptions(1)
+        let learn = try ruled.broker.run(["acl", "learn", "--seconds", "3"])
+        Thread.sleep(forTimeInterval: 1)
+        for topic in ["t/a", "t/b"] {
+            #expect(try ruled.broker.run(["pub", topic, "x", "--ack"], prefix: users).wait() == 77)
+        }
+        #expect(learn.wait() == 0, "\(learn.errorText)")
+        #expect(learn.outputText.contains("uid = [1000]"))
+        #expect(learn.outputText.contains("topics = [\"t/a\", \"t/b\"]"))
+        let other = ruled.directory.appendingPathComponent("new.toml").path
+        try ("version = 1\n" + learn.outputText).write(
+            toFile: other, atomically: true, encoding: .utf8)
+        let trial = try ruled.broker.run(["acl", "try", other])
+        #expect(trial.wait() == 1)
+        #expect(trial.outputText.contains("subscribe \"t/#\" by uid 0 would be denied"))
+        #expect(trial.outputText.contains("publish \"t/a\" by uid 1000 would be allowed"))
+        subscriber.send(signal: SIGTERM)
+        _ = subscriber.wait()
+    }
+
+    @Test("A rate that is used up is refused with its limit and its user")
+    func rates() throws {
+        let ruled = try start(
+            """
+            [quota]
+            messages_per_second = 5
+            [[rule]]
+            uid = "any"
+            allow = ["publish"]
+            topics = "t"
+
+            """)
+        let flood = try ruled.broker.run(
+            ["pub", "t", "x", "--repeat", "50", "--ack"], prefix: users)
+        #expect(flood.wait() == 75, "\(flood.errorText)")
+        #expect(
+            flood.errorText.contains("uid 1000 is at its limit of 5 published messages a second"))
+        #expect(try ruled.broker.run(["pub", "t", "x", "--ack"]).wait() == 0)
+        let users = try ruled.broker.run(["status", "--by-uid"])
+        #expect(users.wait() == 0)
+        #expect(users.outputText.contains("MESSAGES/S"))
+    }
+
+    @Test("Denials are logged once each with uid, topic and rule, and counted in $SYS")
+    func denials() throws {
+        let ruled = try start(
+            "[[rule]]\nname = \"no\"\nuid = 1000\ndeny = \"publish\"\ntopics = \"t\"\n"
+                + "[[rule]]\nuid = 0\nallow = \"subscribe\"\ntopics = \"$SYS/#\"\n")
+        let refused = try ruled.broker.run(["pub", "t", "x", "--ack"], prefix: users)
+        #expect(refused.wait() == 77)
+        #expect(refused.errorText.contains("rule \"no\" (line 2) denies it"))
+        #expect(
+            ruled.broker.process.waitForOutput(seconds: 10) {
+                $0.errorText.contains("denied by the access rules")
+            })
+        let counted = try ruled.broker.run([
+            "sub", "$SYS/broker/denied/uid/1000", "-C", "1", "-W", "20", "-F", "%p",
+        ])
+        #expect(counted.wait() == 0, "\(counted.errorText)")
+    }
+}
+
+/// A broker and its access file.
+final class RuledBroker {
+    let broker: BrokerUnderTest
+    let directory: URL
+    let path: String
+
+    init(_ rules: String) throws {
+        directory = try BrokerUnderTest.makeOpenDirectory()
+        path = directory.appendingPathComponent("acl.toml").path
+        try Self.write(rules, to: path)
+        broker = try BrokerUnderTest(["--acl", path])
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(at: directory)
+    }
+
+    /// Replaces the file as editors do.
+    func write(_ rules: String) throws {
+        try Self.write(rules, to: path)
+    }
+
+    private static func write(_ rules: String, to path: String) throws {
+        try ("version = 1\n" + rules).write(toFile: path, atomically: true, encoding: .utf8)
+        try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: path)
+    }
+
+    func reload() throws {
+        let reload = try broker.run(["acl", "reload"])
+        guard reload.wait() == 0 else {
+            throw BrokerUnderTest.Failure(description: reload.errorText)
+        }
+    }
+}
+
+extension BrokerUnderTest {
+    /// What status says of the rules.
+    func rules() throws -> [String: Any] {
+        try status()["rules"] as? [String: Any] ?? [:]
+    }
+}
