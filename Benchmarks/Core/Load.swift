@@ -13,7 +13,7 @@ struct Load: ~Copyable {
     private var now: UInt64 = 1
 
     init(_ scenario: Scenario) {
-        var broker = Self.makeBroker()
+        var broker = Self.makeBroker(rules: scenario.rules)
         var effects = Effects()
         publisher = Self.join(&broker, uid: 1_000, &effects)
         for _ in 0..<scenario.receivers {
@@ -79,12 +79,27 @@ struct Load: ~Copyable {
 
     // MARK: Making it
 
-    private static func makeBroker() -> Broker {
+    private static func makeBroker(rules: Int) -> Broker {
         let process = SenderRecord.Opener(pid: 1, uid: 990, gid: 990, process: 0)
         let configuration = BrokerConfiguration(
             name: "bench", version: "0", instance: 1, hashSeed: 0x1234_5678_9ABC_DEF0,
-            process: process, packetBytesMax: 212_992, policy: .open(brokerUID: 990))
+            process: process, packetBytesMax: 212_992, policy: makePolicy(rules: rules))
         return Broker(configuration: configuration, nowNanoseconds: 1)
+    }
+
+    /// Rules for as many users, of whom the three that take part are the last.
+    private static func makePolicy(rules count: Int) -> AccessPolicy {
+        if count == 0 { return .open(brokerUID: 990) }
+        let rules = (0..<count).map { index in
+            var rule = AccessRule(name: "rule \(index)", line: index + 1)
+            let isIdle = index + 1 < count
+            let first = isIdle ? UInt32(10_000 + index) : 1_000
+            rule.uids = [IDRange(first: first, last: isIdle ? first : 1_002)]
+            rule.allows = ActionSet([.publish, .subscribe])
+            rule.topics = [TopicPattern(filter: "#")]
+            return rule
+        }
+        return .rules(rules, brokerUID: 990)
     }
 
     private static func join(

@@ -9,6 +9,8 @@ struct Scenario {
     let topics: Int
     var payloadBytes = 128
     var acknowledge = false
+    /// Access rules, one of which concerns those who take part; 0: everybody may everything.
+    var rules = 0
 
     static let all = [
         Scenario(name: "one receiver", receivers: 1, idleFilters: 10, topics: 1),
@@ -24,6 +26,8 @@ struct Scenario {
         Scenario(name: "20,000 topics", receivers: 1, idleFilters: 10, topics: 20_000),
         Scenario(
             name: "1,024 bytes", receivers: 1, idleFilters: 10, topics: 1, payloadBytes: 1_024),
+        Scenario(name: "10 rules", receivers: 1, idleFilters: 10, topics: 1, rules: 10),
+        Scenario(name: "10,000 rules", receivers: 1, idleFilters: 10, topics: 1, rules: 10_000),
     ]
 
     /// What DESIGN allows for 128 bytes: 60 ns a message and 15 ns for each further receiver.
