@@ -8,6 +8,7 @@ public struct DirectoryWatch: ~Copyable, Sendable {
 
     /// The corresponding C functions are `inotify_init1` and `inotify_add_watch`.
     public init(directory: String) throws(KernelError) {
+        precondition(!directory.isEmpty, "a directory has a name")
         let watch = OwnedDescriptor(
             adopting: try kernelTry("inotify_init1") {
                 inotify_init1(Int32(IN_CLOEXEC | IN_NONBLOCK))

@@ -51,6 +51,7 @@ public struct TrustedFile: ~Copyable, Sendable {
             try Self.check(directory: next, path: walked, trustedUIDs)
             current = next
         }
+        precondition(path.hasPrefix("/") && !last.isEmpty)
         self.path = path
         name = last
         directory = current
@@ -69,6 +70,7 @@ public struct TrustedFile: ~Copyable, Sendable {
     ///
     /// The corresponding C functions are `openat`, `fstat` and `read`.
     public func read(bytesMax: Int) throws(TrustedFileError) -> Content {
+        precondition(bytesMax > 0, "1 byte or more")
         let file: OwnedDescriptor
         do throws(KernelError) {
             // Without waiting for a writer, should it be a FIFO.
