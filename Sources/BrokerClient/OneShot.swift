@@ -1,6 +1,5 @@
 internal import LinuxIO
 
-
 /// A result that one side provides once and one task waits for: an acknowledgement, room in
 /// the queue, the end of the handshake. Either may come first. A task that is cancelled stops
 /// waiting; a result that comes afterwards goes nowhere.

@@ -1,7 +1,6 @@
 import BrokerConfig
 import BrokerCore
 import LinuxIO
-import Synchronization
 
 /// Why the access file is read.
 package enum ReloadCause: String, Sendable {
@@ -36,7 +35,7 @@ final class RulesKeeper: Sendable {
 
     private let source: AccessFileSource
     private let wakeUp: EventFD
-    private let state: Mutex<State>
+    private let state: Lock<State>
     private let deliver: @Sendable (ReloadOutcome) -> Void
 
     /// - Parameters:
@@ -49,7 +48,7 @@ final class RulesKeeper: Sendable {
         self.source = source
         self.deliver = deliver
         wakeUp = try EventFD()
-        state = Mutex(State(content: content))
+        state = Lock(State(content: content))
     }
 
     func reload() {
@@ -81,7 +80,7 @@ final class RulesKeeper: Sendable {
         } catch {
             failure = error
         }
-        let parts = Mutex(Parts(epoll: epoll, watch: watch))
+        let parts = Lock(Parts(epoll: epoll, watch: watch))
         _ = SystemThread.start(name: "broker-rules") { [self] in
             guard let parts = parts.withLock({ $0.take() }) else { return }
             run(parts)

@@ -160,7 +160,7 @@ package final class Server: Service {
 final class ReactorControl: Sendable {
     let wakeUp: EventFD
     private let stopping = Atomic(false)
-    private let reloads = Mutex<[ReloadOutcome]>([])
+    private let reloads = Lock<[ReloadOutcome]>([])
 
     init() throws(KernelError) {
         wakeUp = try EventFD()

@@ -1,5 +1,4 @@
 import Glibc
-import Synchronization
 
 /// Names of users and groups, from whatever sources the system is set up with. These calls may
 /// ask servers and block: never on the reactor thread.
@@ -71,7 +70,7 @@ public enum Users {
         }
     }
 
-    private static let listing = Mutex(())
+    private static let listing = Lock(())
     private static let listedMax = 1_000_000
 
     private static let bufferBytesMax = 1 << 20
