@@ -57,7 +57,8 @@ extension Topic {
         guard index == end, rest.count == end + 1, rest[end] == [multiLevelWildcard] else {
             return nil
         }
-        return .some(join(common))
+        // `+` and `/#` have the empty topic in common, and there is no such topic.
+        return .some(common == [[]] ? nil : join(common))
     }
 
     private static func commonLevel(_ first: [UInt8], _ second: [UInt8]) -> [UInt8]? {

@@ -23,6 +23,14 @@ struct AccessPropertyTests {
         #expect(delivered > 1_000)
     }
 
+    @Test("What has only the empty topic in common has nothing in common")
+    func emptyTopic() {
+        #expect(Topic.intersection(Array("+".utf8), Array("/#".utf8)) == nil)
+        #expect(Topic.intersection(Array("/#".utf8), Array("+".utf8)) == nil)
+        #expect(Topic.intersection(Array("#".utf8), Array("/#".utf8)) == Array("/#".utf8))
+        #expect(Topic.intersection(Array("a/+".utf8), Array("a//#".utf8)) == Array("a/".utf8))
+    }
+
     @Test("Intersection and covering of filters agree with matching topic by topic")
     func filterAlgebra() {
         var random = SeededRandom()
@@ -30,6 +38,7 @@ struct AccessPropertyTests {
             let first = Array(RandomTopic.filter(&random).utf8)
             let second = Array(RandomTopic.filter(&random).utf8)
             let common = Topic.intersection(first, second)
+            #expect(common != [], "\(random)")
             let covers = Topic.covers(pattern: first, filter: second)
             for _ in 0..<5 {
                 let name = Array(RandomTopic.name(&random).utf8)
