@@ -45,6 +45,9 @@ let package = Package(
     ],
     targets: [
         .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+        .systemLibrary(
+            name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .target(name: "BrokerSigning", dependencies: ["COpenSSL"], swiftSettings: strict),
         .target(name: "LinuxIO", dependencies: ["CLinux", systemPackage], swiftSettings: strict),
         .target(name: "BrokerWire", dependencies: [basicContainers], swiftSettings: strict),
         .target(
@@ -86,6 +89,9 @@ let package = Package(
         .testTarget(
             name: "LinuxIOTests",
             dependencies: ["CLinux", "LinuxIO", "TestSupport", systemPackage],
+            swiftSettings: strict),
+        .testTarget(
+            name: "BrokerSigningTests", dependencies: ["BrokerSigning", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
             name: "BrokerWireTests", dependencies: ["BrokerWire", "TestSupport", basicContainers],
