@@ -10,17 +10,17 @@ ROUNDS ?= layers client
 FORMATTED = Sources Tests Package.swift Fuzz Benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help build release test test-asan test-tsan check fmt fuzz-smoke bench demo install clean \
-	packages test-packages
+.PHONY: help sim build release test test-asan test-tsan check fmt fuzz-smoke bench demo install \
+	clean packages test-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
 		awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
-build: ## build everything, for debugging
+build: packages ## build everything, for debugging
 	$(SWIFT) build
 
-release: ## build the optimised binary, .build/release/broker
+release: packages ## build the optimised binary, .build/release/broker
 	$(SWIFT) build -c release --product broker
 
 test: test-packages ## run all tests; FILTER=… runs some
@@ -42,7 +42,7 @@ test-tsan: packages ## run the tests with the thread sanitizer
 	$(SWIFT) build --build-tests $(TSAN)
 	FILTER='$(FILTER)' .ci/test '$(ROUNDS)' $(TSAN)
 
-check: ## format, size, import and naming rules
+check: packages ## format, size, import and naming rules
 	$(SWIFT) format lint --strict -r $(FORMATTED)
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build --filter TidyTests </dev/null
@@ -50,20 +50,25 @@ check: ## format, size, import and naming rules
 fmt: ## format all Swift files
 	$(SWIFT) format -i -r $(FORMATTED)
 
+sim: packages ## simulate networks of brokers; SEEDS=10000, BROKER_TEST_SEED=… to begin there
+	$(SWIFT) build --build-tests -c release --scratch-path .build-sim -Xswiftc -enable-testing
+	BROKER_SIM_SEEDS=$(or $(SEEDS),10000) $(SWIFT) test -c release --skip-build \
+		--scratch-path .build-sim -Xswiftc -enable-testing --filter SimulationTests </dev/null
+
 fuzz-smoke: packages ## fuzz each target for a bounded number of inputs and a bounded time
 	.ci/fuzz
 
-bench: ## run the benchmarks
+bench: packages ## run the benchmarks
 	BROKER_BENCHMARKS=1 $(SWIFT) run -c release --scratch-path .build-bench CoreBenchmark
 
-demo: packages release ## show the broker at work, with several users where root
+demo: release ## show the broker at work, with several users where root
 	.ci/demo
 
 install: release ## install the binary below PREFIX, /usr/local if not set
 	install -D -m 755 .build/release/broker $(DESTDIR)$(PREFIX)/bin/broker
 
 clean: ## remove everything that was built
-	rm -rf .build .build-asan .build-tsan .build-fuzz .build-bench
+	rm -rf .build .build-asan .build-tsan .build-fuzz .build-bench .build-sim
 
 packages:
 	@.ci/packages

@@ -60,8 +60,8 @@ let package = Package(
         .target(
             name: "BrokerServer",
             dependencies: [
-                "BrokerConfig", "BrokerCore", "BrokerWire", "LinuxIO", logging, serviceLifecycle,
-                systemPackage, unixSignals,
+                "BrokerConfig", "BrokerCore", "BrokerSigning", "BrokerWire", "LinuxIO", logging,
+                serviceLifecycle, systemPackage, unixSignals,
             ], swiftSettings: strict),
         .target(
             name: "BrokerClient",
@@ -74,9 +74,8 @@ let package = Package(
             name: "BrokerCommands",
             dependencies: [
                 "BrokerClient", "BrokerCompare", "BrokerConfig", "BrokerCore", "BrokerServer",
-                "BrokerWire",
-                "LinuxIO", argumentParser, histogram, logging, serviceLifecycle, systemPackage,
-                unixSignals,
+                "BrokerSigning", "BrokerWire", "LinuxIO", argumentParser, histogram, logging,
+                serviceLifecycle, systemPackage, unixSignals,
             ], swiftSettings: strict),
         .executableTarget(
             name: "broker", dependencies: ["BrokerCommands", argumentParser],
@@ -126,6 +125,13 @@ let package = Package(
         .testTarget(
             name: "CompareTests",
             dependencies: ["LinuxIO", "TestSupport", "broker"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "LinkTests",
+            dependencies: ["BrokerCore", "BrokerSigning", "BrokerWire", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "SimulationTests", dependencies: ["BrokerCore", "BrokerWire", "TestSupport"],
             swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]

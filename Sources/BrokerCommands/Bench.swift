@@ -22,6 +22,12 @@ struct Bench: AsyncParsableCommand {
         help: ArgumentHelp("Measure the broker at this path.", valueName: "path"))
     var socketPath: String?
 
+    @Flag(
+        help: ArgumentHelp(
+            "Measure two brokers and a link between them.",
+            discussion: "Publishers are at one, subscribers at the other; the link is TCP."))
+    var viaLink = false
+
     @Option(help: "Publishing processes.")
     var publishers = 1
 
@@ -66,13 +72,23 @@ struct Bench: AsyncParsableCommand {
         guard messages > 0, batch >= 0, rate >= 0 else {
             throw ValidationError("--messages, --batch and --rate cannot be negative")
         }
+        if viaLink && (latency || socketPath != nil) {
+            throw ValidationError("--via-link starts its brokers itself and measures throughput")
+        }
         if rate > 0 && !latency { throw ValidationError("--rate goes with --latency") }
     }
 
     func run() async throws {
-        let report = try BenchBroker.withBroker(at: socketPath) { socket in
-            latency ? try measureLatency(socket) : try measureThroughput(socket)
-        }
+        let report =
+            if viaLink {
+                try BenchLink.withBrokers { try measureThroughput(from: $0, to: $1) }
+            } else {
+                try BenchBroker.withBroker(at: socketPath) { socket in
+                    latency
+                        ? try measureLatency(socket)
+                        : try measureThroughput(from: socket, to: socket)
+                }
+            }
         let output = Output()
         switch format {
         case .text: try output.write(report.text)
@@ -84,22 +100,26 @@ struct Bench: AsyncParsableCommand {
         }
     }
 
-    private func measureThroughput(_ socket: String) throws -> BenchReport {
+    private func measureThroughput(
+        from source: String, to destination: String
+    ) throws -> BenchReport {
         let expected = messages * publishers
         var receivers: [BenchWorkerProcess] = []
         for _ in 0..<subscribers {
             receivers.append(
                 try BenchWorkerProcess([
-                    "subscribe", "--socket", socket, "--messages", "\(expected)",
+                    "subscribe", "--socket", destination, "--messages", "\(expected)",
                     "--publishers", "\(publishers)", "--overflow", overflow.rawValue,
                 ]))
         }
         for receiver in receivers { try receiver.waitUntilReady() }
+        // What is subscribed at one broker has to reach the other.
+        if viaLink { Thread.sleep(forTimeInterval: 0.5) }
         var senders: [BenchWorkerProcess] = []
         for publisher in 0..<publishers {
             senders.append(
                 try BenchWorkerProcess([
-                    "publish", "--socket", socket, "--messages", "\(messages)",
+                    "publish", "--socket", source, "--messages", "\(messages)",
                     "--size", "\(size)", "--batch", "\(batch)", "--publisher", "\(publisher)",
                 ]))
         }

@@ -21,6 +21,7 @@ package struct BrokerCommand: AsyncParsableCommand {
             Subscribe.self,
             Status.self,
             Acl.self,
+            Link.self,
             Doctor.self,
             Bench.self,
             BenchWorker.self,

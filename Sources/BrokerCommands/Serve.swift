@@ -1,5 +1,6 @@
 import ArgumentParser
 import BrokerServer
+import BrokerWire
 import FoundationEssentials
 import LinuxIO
 import Logging
@@ -44,6 +45,17 @@ struct Serve: AsyncParsableCommand {
         completion: .file(extensions: ["toml"]))
     var accessFile: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Name of this broker: the origin of its messages, and what links know it by.",
+            valueName: "name"))
+    var name: String?
+
+    @Option(
+        help: ArgumentHelp("Configuration file with the links.", valueName: "file"),
+        completion: .file())
+    var config: String?
+
     @Flag(help: "Let everybody who can connect publish and subscribe to everything.")
     var noAcl = false
 
@@ -56,9 +68,10 @@ struct Serve: AsyncParsableCommand {
         let diagnostics = Diagnostics(command: "serve")
         if socket.path == SystemBroker.socketPath { try SystemBroker.makeDirectory() }
         let logger = makeLogger()
+        let configured = try makeConfiguration()
         let server: Server
         do throws(ServerError) {
-            server = try Server(configuration: makeConfiguration(), logger: logger)
+            server = try Server(configuration: configured, logger: logger)
         } catch {
             throw CommandFailure(.failure, error.description)
         }
@@ -91,9 +104,15 @@ struct Serve: AsyncParsableCommand {
         return CurrentProcess.effectiveUserID == 0 && isThere ? path : nil
     }
 
-    private func makeConfiguration() -> ServerConfiguration {
+    private func makeConfiguration() throws(CommandFailure) -> ServerConfiguration {
+        let name = name ?? HostName.current
+        guard name.utf8.count <= Limits.clientNameBytesMax else {
+            throw CommandFailure(
+                .usage, "--name has more than \(Limits.clientNameBytesMax) bytes")
+        }
         var configuration = ServerConfiguration(
-            socketPath: socket.path, name: HostName.current, version: BrokerVersion.current)
+            socketPath: socket.path, name: name, version: BrokerVersion.current)
+        if let config { configuration.links = try LinkSource.read(config, ownName: name) }
         configuration.socketMode = socketMode.mode
         configuration.socketGroupID = socketGroup?.gid
         configuration.isOpen = noAcl

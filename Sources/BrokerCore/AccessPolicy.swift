@@ -41,7 +41,8 @@ package struct AccessPolicy: Equatable, Sendable {
     /// For `%n`; those who are not in it have no name.
     package let userNames: [UInt32: String]
 
-    /// No rules are configured: root and the broker's own uid may do everything, others nothing.
+    /// No rules are configured: root and the broker's own uid may do everything, others nothing,
+    /// and root of another host is not root here.
     package static func ownerOnly(brokerUID: UInt32) -> AccessPolicy {
         var rule = AccessRule(name: "no rules configured: owner only", line: 0)
         rule.uids = owners(brokerUID)
@@ -50,11 +51,12 @@ package struct AccessPolicy: Equatable, Sendable {
         return AccessPolicy(source: .ownerOnly, rules: [rule], brokerUID: brokerUID)
     }
 
-    /// Everybody may publish and subscribe to everything (`--no-acl`).
+    /// Everybody may publish and subscribe to everything (`--no-acl`), on other brokers as well.
     package static func open(brokerUID: UInt32) -> AccessPolicy {
         var rule = AccessRule(name: "--no-acl: everybody", line: 0)
         rule.allows = ActionSet([.publish, .subscribe, .inspect, .block])
         rule.isForAllTopics = true
+        rule.isForAllOrigins = true
         return AccessPolicy(
             source: .open, rules: [rule, ownerRule(brokerUID)], brokerUID: brokerUID)
     }
@@ -114,6 +116,6 @@ package struct AccessPolicy: Equatable, Sendable {
         guard subject.isDelegated, subject.openerUID != subject.uid, subject.openerUID != 0 else {
             return false
         }
-        return !(subject.origin.isEmpty && subject.openerUID == brokerUID)
+        return subject.isRemote || subject.openerUID != brokerUID
     }
 }

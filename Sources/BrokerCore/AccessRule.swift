@@ -65,8 +65,13 @@ package struct Subject: Hashable, Sendable {
     package var domain: SenderRecord.Domain
     /// Name of the broker that attested the message; empty: this one.
     package var origin: [UInt8]
+    /// The link that it came over, whose filters count too; -1: none.
+    package var link: Int
 
-    package init(_ record: SenderRecord, openerGroups: [UInt32] = [], origin: [UInt8] = []) {
+    package init(
+        _ record: SenderRecord, openerGroups: [UInt32] = [], origin: [UInt8] = [], link: Int = -1
+    ) {
+        precondition(origin.isEmpty || record.level == .remote)
         uid = record.uid
         gid = record.gid
         openerUID = record.opener.uid
@@ -77,12 +82,13 @@ package struct Subject: Hashable, Sendable {
         level = record.level
         domain = record.domain
         self.origin = origin
+        self.link = link
     }
 
     package init(
         uid: UInt32, gid: UInt32, openerUID: UInt32, openerGID: UInt32, openerGroups: [UInt32],
         isDelegated: Bool, isOpenersProcess: Bool, level: SenderRecord.Level,
-        domain: SenderRecord.Domain, origin: [UInt8]
+        domain: SenderRecord.Domain, origin: [UInt8], link: Int = -1
     ) {
         self.uid = uid
         self.gid = gid
@@ -94,7 +100,11 @@ package struct Subject: Hashable, Sendable {
         self.level = level
         self.domain = domain
         self.origin = origin
+        self.link = link
     }
+
+    /// Another broker vouches for it: its ids mean something there.
+    package var isRemote: Bool { level == .remote || !origin.isEmpty }
 
     /// Whether what is known of the opener alone (its groups, its namespace) holds for the sender.
     package var senderIsOpener: Bool { isOpenersProcess || uid == openerUID }
@@ -138,6 +148,8 @@ package struct AccessRule: Equatable, Sendable {
     /// What it allows it allows for all topics there are, the broker's own included, which no
     /// single filter says.
     var isForAllTopics = false
+    /// It concerns local and remote senders alike.
+    var isForAllOrigins = false
 
     package init(name: String, line: Int) {
         self.name = name
@@ -169,11 +181,15 @@ package struct AccessRule: Equatable, Sendable {
     }
 
     private func concernsOrigin(of subject: Subject) -> Bool {
-        if subject.origin.isEmpty { return origins.isEmpty }
+        if isForAllOrigins { return true }
+        if !subject.isRemote { return origins.isEmpty }
         return origins.contains { Self.glob($0[...], matches: subject.origin[...]) }
     }
 
+    /// Groups and user namespaces of another host are not ours: who asks for them asks for a
+    /// local sender.
     private func concernsOpener(of subject: Subject) -> Bool {
+        if subject.isRemote { return openerGroups.isEmpty && trustDomains.isEmpty }
         if !openerGroups.isEmpty {
             let isMember = subject.openerGroups.contains { group in
                 openerGroups.contains { $0.contains(group) }

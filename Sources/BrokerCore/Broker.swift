@@ -73,6 +73,7 @@ package struct Broker: ~Copyable {
     var collected: [UInt32] = []
 
     var subjects: [Subject: UInt32] = [:]
+    var linkTable = LinkTable()
     var quotas: QuotaTable
     /// The rate that the latest publish refused for its sake went beyond.
     var latestExceeded: QuotaExceeded?
@@ -207,9 +208,14 @@ package struct Broker: ~Copyable {
             guard subscriptions[index].generation == hold.generation,
                 subscriptions[index].holdsPublishers
             else { continue }
-            doomSlowSubscriber(index)
+            if subscriptions[index].link >= 0 {
+                stopHolding(link: Int(subscriptions[index].link), into: &effects)
+            } else {
+                doomSlowSubscriber(index)
+            }
         }
         endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
+        linkTimePassed(nowNanoseconds: nowNanoseconds, into: &effects)
         while let id = drainDeadlines.popExpired(nowNanoseconds: nowNanoseconds) {
             guard let slot = slot(of: id), case .draining = sessions[slot].state else { continue }
             close(slot, into: &effects)
@@ -226,14 +232,15 @@ package struct Broker: ~Copyable {
     package var nextDeadlineNanoseconds: UInt64 {
         [
             greetingDeadlines.nextNanoseconds, drainDeadlines.nextNanoseconds,
-            holdDeadlines.nextNanoseconds,
+            holdDeadlines.nextNanoseconds, nextLinkDeadlineNanoseconds,
         ].reduce(systemTopicsNanoseconds) { min($0, $1 ?? $0) }
     }
 
     /// Stops: sessions get what is queued for them and a farewell, for a bounded time.
     package mutating func shutDown(nowNanoseconds: UInt64, into effects: inout Effects) {
         isShuttingDown = true
-        for slot in sessions.indices {
+        shutDownLinks(into: &effects)
+        for slot in sessions.indices where sessions[slot].link < 0 {
             switch sessions[slot].state {
             case .vacant, .closing, .draining: continue
             case .greeting, .active: break
@@ -244,8 +251,13 @@ package struct Broker: ~Copyable {
         }
     }
 
-    package var sessionCount: Int { sessions.count - freeSessions.count }
-    package var subscriptionCount: Int { subscriptions.count - freeSubscriptions.count }
+    /// Connected clients; links are not among them.
+    package var sessionCount: Int {
+        sessions.count - freeSessions.count - linkTable.links.count
+    }
+    package var subscriptionCount: Int {
+        subscriptions.count - freeSubscriptions.count - linkTable.links.count
+    }
     /// Outbound packets that wait to be sent, of all sessions.
     package var packetsQueued: Int { pool.inUse }
 

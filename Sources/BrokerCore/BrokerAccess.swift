@@ -10,8 +10,16 @@ extension Broker {
         Subject(record, openerGroups: sessions[slot].opener.groups)
     }
 
-    /// Whether the subscriber may be given messages of the topic.
+    /// A sender at the origin of the message in hand. Of its opener's groups nothing is known.
+    func remoteSubject(of record: SenderRecord, link: Int) -> Subject {
+        precondition(link >= 0 && record.level == .remote)
+        return Subject(record, origin: Array(linkTable.inbound.origin.utf8), link: link)
+    }
+
+    /// Whether the subscriber may be given messages of the topic. A link is nobody whose uid
+    /// could be judged: its filters in the trie are those that both sides let through.
     mutating func mayReceive(_ index: Int, _ topic: Span<UInt8>, stamp: UInt64) -> Bool {
+        if subscriptions[index].link >= 0 { return true }
         guard let subject = subscriptions[index].subject else { return false }
         return access.mayReceive(
             topic, subject: subject, place: &subscriptions[index].rights, stamp: stamp)

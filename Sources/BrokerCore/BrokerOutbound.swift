@@ -155,6 +155,13 @@ extension Broker {
     mutating func markDirty(_ slot: Int, into effects: inout Effects) {
         guard !sessions[slot].isDirty, !sessions[slot].isWriteBlocked else { return }
         sessions[slot].isDirty = true
+        if sessions[slot].link >= 0 {
+            let connection = linkTable.links[Int(sessions[slot].link)].connection
+            if let id = connection, let connection = linkTable.slot(of: id) {
+                markReady(connection, into: &effects)
+            }
+            return
+        }
         effects.dirty.append(sessions[slot].id)
     }
 }

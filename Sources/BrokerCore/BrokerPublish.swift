@@ -34,10 +34,7 @@ extension Broker {
         while index < end {
             let subscription = Int(routes.receivers[index])
             index &+= 1
-            if subscriptions[subscription].isSelective,
-                !subscriptions[subscription].admits(
-                    uid: context.record.uid, gid: context.record.gid)
-            {
+            if subscriptions[subscription].isSelective, !admits(subscription, context) {
                 continue
             }
             deliver(
@@ -55,7 +52,7 @@ extension Broker {
     /// Appends one message to the queue of one subscription. The context is passed in place only
     /// so that it is not copied for each receiver.
     @inline(__always)
-    private mutating func deliver(
+    mutating func deliver(
         _ body: Span<UInt8>, topicLength: Int, sequence: UInt64, to subscription: Int,
         _ context: inout PacketContext, into effects: inout Effects
     ) {
@@ -94,7 +91,9 @@ extension Broker {
             return false
         }
         let lostBytes = FrameHeader.byteCount + FrameType.lost.fixedBytes
-        let senderBytes = FrameHeader.byteCount + SenderRecord.byteCount + lostBytes
+        let senderBytes =
+            FrameHeader.byteCount + SenderRecord.byteCount + lostBytes
+            + routeBytes(for: subscription, context)
         let tail = subscriptions[subscription].queue.tail
         let fits =
             tail != PacketPool.none && !pool[tail].isLossNotice
@@ -120,9 +119,34 @@ extension Broker {
             pool[packet].losses &+= subscriptions[subscription].unreportedLosses
             subscriptions[subscription].unreportedLosses = 0
         }
-        pool[packet].buffer.appendSender(context.record, origin: Span())
+        appendSender(to: packet, for: subscription, context)
         pool[packet].senderSerial = context.serial
         return true
+    }
+
+    /// Bytes that tell where a message is from, beside its sender record.
+    private func routeBytes(for subscription: Int, _ context: PacketContext) -> Int {
+        if subscriptions[subscription].link >= 0 {
+            return LinkFrame.routeBytes + LinkLimits.pathBytesMax
+        }
+        return context.link >= 0 ? LinkLimits.nameBytesMax : 0
+    }
+
+    /// To a client, who sent it and the broker that attested it; to a peer, the path as well.
+    private mutating func appendSender(
+        to packet: Int32, for subscription: Int, _ context: PacketContext
+    ) {
+        let isRemote = context.link >= 0
+        guard subscriptions[subscription].link >= 0 else {
+            let origin = isRemote ? Array(linkTable.inbound.origin.utf8) : []
+            pool[packet].buffer.appendSender(context.record, origin: origin.span)
+            return
+        }
+        let path = isRemote ? linkTable.inbound.pathOut : linkTable.ownPath
+        precondition(!path.isEmpty && path.count <= LinkLimits.pathBytesMax)
+        let epoch = isRemote ? linkTable.inbound.epoch : configuration.instance
+        pool[packet].buffer.appendRoute(epoch: epoch, path: path.span)
+        pool[packet].buffer.appendSender(context.record, origin: Span())
     }
 
     /// Applies the overflow policy until the queue may grow by `bytes`, or gives up.
@@ -224,9 +248,10 @@ extension Broker {
 
     /// Decides and routes a topic that is not in the cache.
     @inline(never)
-    private mutating func findRoute(
+    mutating func findRoute(
         _ topic: Span<UInt8>, _ context: PacketContext, hash: UInt64
     ) -> RouteCache.Route {
+        let subject = context.subject
         routes.makeRoom()
         statistics.routeCacheMisses += 1
         do {
@@ -234,10 +259,10 @@ extension Broker {
         } catch {
             return RouteCache.Route(reason: .topicNameInvalid, first: 0, count: 0)
         }
-        guard topic[0] != Topic.dollar, mayPublish(topic, context) else {
+        if let reason = refusal(of: topic, context) {
             let denied = RouteCache.Route(
-                reason: .notPermitted, first: routes.receivers.count, count: 0)
-            routes.insert(denied, topic: topic, subject: context.subject, hash: hash)
+                reason: reason, first: routes.receivers.count, count: 0)
+            routes.insert(denied, topic: topic, subject: subject, hash: hash)
             return denied
         }
         let route = collectReceivers(of: topic)
@@ -253,14 +278,29 @@ extension Broker {
         return true
     }
 
-    private mutating func mayPublish(_ topic: Span<UInt8>, _ context: PacketContext) -> Bool {
-        let subject = subject(of: context.record, session: context.session)
+    /// Why a message with this topic goes nowhere, or nil.
+    private mutating func refusal(
+        of topic: Span<UInt8>, _ context: PacketContext
+    ) -> ReasonCode? {
+        let isDollar = topic[0] == Topic.dollar
+        let isRemote = context.link >= 0
+        if isRemote {
+            let link = linkTable.links[Int(context.link)].configuration
+            if isDollar { return .topicNameInvalid }
+            if !link.imports(topic) { return .notImported }
+        }
+        if isDollar { return .notPermitted }
+        let subject =
+            isRemote
+            ? remoteSubject(of: context.record, link: Int(context.link))
+            : subject(of: context.record, session: context.session)
         let decision = access.rights(of: subject).decide(.publish, topic: topic)
-        // Denials are noted when they are answered: each time, not once per route.
-        if decision.isAllowed {
+        // Denials of clients are noted when they are answered: each time, not once per route.
+        // Nobody answers another broker's.
+        if decision.isAllowed || isRemote {
             note(decision, .publish, topic.copied(), subject, counting: false)
         }
-        return decision.isAllowed
+        return decision.isAllowed ? nil : .notPermitted
     }
 
     /// Appends the subscriptions that match, and whose subscribers may receive the topic, to the

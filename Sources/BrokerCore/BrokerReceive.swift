@@ -17,6 +17,8 @@ struct PacketContext {
     var bytesToCome = 0
     /// Messages accepted, not yet counted in statistics and session.
     var accepted: UInt64 = 0
+    /// The link that the packet came over; -1: a local client sent it.
+    var link: Int32 = -1
 }
 
 struct PendingReply {

@@ -28,6 +28,7 @@ extension Broker {
             return
         }
         let subscription = makeSubscription(frame, context)
+        localInterestChanged(frame.filters, by: 1, into: &effects)
         reply(slot, answer, into: &effects)
         if frame.filters.contains(where: { $0.starts(with: "$SYS".utf8) }) {
             publishSystemTopics(
@@ -155,6 +156,7 @@ extension Broker {
         let slot = Int(subscriptions[index].session)
         precondition(slot >= 0, "the subscription has ended already")
         for entry in subscriptions[index].entries { trie.remove(entry) }
+        localInterestChanged(subscriptions[index].filters, by: -1, into: &effects)
         routes.invalidate()
         release(subscription: index, into: &effects)
         if subscriptions[index].isReady { removeReady(index) }

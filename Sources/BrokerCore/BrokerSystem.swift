@@ -102,9 +102,21 @@ extension Broker {
             instance: configuration.instance,
             uptimeSeconds: uptimeSeconds(nowNanoseconds: nowNanoseconds),
             statistics: statistics, users: quotas.active, quotas: quotas.settings,
-            sessions: sessions.filter { $0.state != .vacant }.map { session in
+            sessions: sessions.filter { $0.state != .vacant && $0.link < 0 }.map { session in
                 snapshot(of: session, nowNanoseconds: nowNanoseconds)
-            })
+            }, links: linkTable.links.map { snapshot(of: $0) })
+    }
+
+    private func snapshot(of link: Link) -> BrokerSnapshot.Link {
+        let subscription = subscriptions[Int(link.subscription)]
+        let slot = link.connection.flatMap { linkTable.slot(of: $0) }
+        return BrokerSnapshot.Link(
+            peer: link.configuration.peer, isConnected: slot != nil,
+            keyID: slot.map { linkTable.connections[$0].sendKey } ?? 0,
+            statistics: link.statistics, queuedBytes: subscription.queue.bytes,
+            unacknowledgedBytes: link.unacknowledged.bytes,
+            messagesLost: subscription.messagesLost,
+            filters: link.heard.keys.sorted { $0.lexicographicallyPrecedes($1) })
     }
 
     private func snapshot(
@@ -141,6 +153,20 @@ package struct BrokerSnapshot: Sendable {
     package let users: [UserAccount]
     package let quotas: QuotaSettings
     package let sessions: [Session]
+    package let links: [Link]
+
+    package struct Link: Sendable {
+        package let peer: String
+        package let isConnected: Bool
+        /// The key of the connection; 0: none.
+        package let keyID: UInt64
+        package let statistics: LinkStatistics
+        package let queuedBytes: Int
+        package let unacknowledgedBytes: Int
+        package let messagesLost: UInt64
+        /// Filters that the peer wants.
+        package let filters: [[UInt8]]
+    }
 
     package struct Session: Sendable {
         package let number: UInt64

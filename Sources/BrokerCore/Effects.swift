@@ -18,6 +18,11 @@ package struct Effects {
     /// What a log reader should know. Bounded; `noticesDropped` counts the rest.
     package internal(set) var notices: [Notice] = []
     package internal(set) var noticesDropped = 0
+    /// Connections of links with bytes to send, each once.
+    package internal(set) var linksReady: [LinkConnectionID] = []
+    /// Connections of links that end: what they still have to say is in their output.
+    package internal(set) var linksClosing: [LinkConnectionID] = []
+    package internal(set) var linkNotices: [LinkNotice] = []
 
     package struct StatusRequest: Equatable, Sendable {
         package let session: SessionID
@@ -72,7 +77,8 @@ package struct Effects {
     package var isEmpty: Bool {
         dirty.isEmpty && pausing.isEmpty && resuming.isEmpty && closing.isEmpty
             && statusRequests.isEmpty && adminRequests.isEmpty && notices.isEmpty
-            && noticesDropped == 0
+            && noticesDropped == 0 && linksReady.isEmpty && linksClosing.isEmpty
+            && linkNotices.isEmpty
     }
 
     package mutating func clear() {
@@ -84,6 +90,9 @@ package struct Effects {
         adminRequests.removeAll(keepingCapacity: true)
         notices.removeAll(keepingCapacity: true)
         noticesDropped = 0
+        linksReady.removeAll(keepingCapacity: true)
+        linksClosing.removeAll(keepingCapacity: true)
+        linkNotices.removeAll(keepingCapacity: true)
     }
 
     /// A session is never in both `pausing` and `resuming`: what was asked for last counts,
@@ -96,6 +105,14 @@ package struct Effects {
     mutating func resume(_ id: SessionID) {
         if !pausing.isEmpty { pausing.removeAll { $0 == id } }
         resuming.append(id)
+    }
+
+    mutating func note(_ notice: @autoclosure () -> LinkNotice) {
+        guard linkNotices.count < Self.noticesMax else {
+            noticesDropped += 1
+            return
+        }
+        linkNotices.append(notice())
     }
 
     /// The explanation is only made if there is room: a flood of refusals formats nothing.
@@ -113,4 +130,22 @@ package struct Effects {
                 kind: kind, session: session.number, opener: session.opener.record,
                 reason: reason, explanation: explanation(), denial: denial()))
     }
+}
+
+/// Something that happened to a link, as data.
+package struct LinkNotice: Equatable, Sendable {
+    package enum Kind: String, Sendable {
+        case established = "link established"
+        case refused = "link refused"
+        case ended = "link ended"
+        case rotated = "link key rotated"
+        case rotationRefused = "link key rotation refused"
+        case lostByPeer = "the peer lost messages"
+    }
+
+    package let kind: Kind
+    /// Name of the peer; empty while it is not known.
+    package let link: String
+    package let reason: LinkFault.Reason?
+    package let explanation: String
 }

@@ -160,7 +160,10 @@ struct QuotaTable {
     }
 
     /// Accounts in use.
-    var active: [UserAccount] { slots.values.map { accounts[$0] }.sorted { $0.uid < $1.uid } }
+    var active: [UserAccount] {
+        slots.filter { $0.key != SenderRecord.noID }.values.map { accounts[$0] }
+            .sorted { $0.uid < $1.uid }
+    }
 
     /// Other limits hold from now on. Who holds more than they allow keeps it, and gets no more.
     mutating func replace(_ settings: QuotaSettings, nowNanoseconds: UInt64) {
@@ -191,6 +194,16 @@ struct QuotaTable {
         let slot = slots[uid] ?? makeAccount(uid: uid, allowed, nowNanoseconds: nowNanoseconds)
         accounts[slot].connections += 1
         accounts[slot].greetings += 1
+        return slot
+    }
+
+    /// The account that all links share. Its uid is nobody's, so that it is no user's.
+    mutating func openLink() -> Int {
+        let uid = SenderRecord.noID
+        // Messages of other brokers are not counted here, so their rates never need filling.
+        let slot =
+            slots[uid] ?? makeAccount(uid: uid, settings.limits(of: uid), nowNanoseconds: 0)
+        accounts[slot].connections += 1
         return slot
     }
 

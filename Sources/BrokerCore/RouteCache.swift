@@ -142,3 +142,8 @@ struct RouteCache {
         return topics.span.extracting(start..<(start &+ topic.count)).equals(topic)
     }
 }
+
+extension ReasonCode {
+    /// Never on the wire: the import filters of the link do not let the topic in.
+    static let notImported = ReasonCode(rawValue: 0xFFFF)
+}

@@ -51,6 +51,9 @@ struct Session {
     /// By the client's number, the slot of the subscription.
     var subscriptions: [UInt32: Int32] = [:]
 
+    /// The link that this session stands for; a client's has none.
+    var link: Int32 = -1
+
     var isDirty = false
     /// The socket's buffer is full; the shell will say when it is writable.
     var isWriteBlocked = false
@@ -92,7 +95,9 @@ struct Subscription {
     var generation: UInt32 = 0
     var policy = OverflowPolicy.disconnect
     var queueBytesMax = 0
-    /// Whether there are sender ranges to look at.
+    /// The link that this subscription stands for; a client's has none.
+    var link: Int32 = -1
+    /// Whether there are sender ranges to look at, or the path of a link.
     var isSelective = false
     var uidRanges: [IDRange] = []
     var gidRanges: [IDRange] = []

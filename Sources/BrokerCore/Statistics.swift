@@ -25,6 +25,8 @@ package struct Statistics: Equatable, Sendable {
     package internal(set) var policyChanges: UInt64 = 0
     package internal(set) var subscriptionsEnded: UInt64 = 0
     package internal(set) var deliveriesWithdrawn: UInt64 = 0
+    package internal(set) var messagesRemote: UInt64 = 0
+    package internal(set) var linkFaults: UInt64 = 0
 
     /// All counters by name, for status and `$SYS/broker/counters/…`.
     package var named: [(name: String, value: UInt64)] {
@@ -43,7 +45,8 @@ package struct Statistics: Equatable, Sendable {
             ("subscribersTooSlow", subscribersTooSlow), ("publishersPaused", publishersPaused),
             ("routeCacheMisses", routeCacheMisses), ("policyChanges", policyChanges),
             ("subscriptionsEnded", subscriptionsEnded),
-            ("deliveriesWithdrawn", deliveriesWithdrawn),
+            ("deliveriesWithdrawn", deliveriesWithdrawn), ("messagesRemote", messagesRemote),
+            ("linkFaults", linkFaults),
         ]
     }
 }

@@ -6,10 +6,12 @@ import Logging
 /// Names of log metadata, in one place.
 enum LogKey {
     static let action = "action"
+    static let address = "address"
     static let cause = "cause"
     static let deliveriesWithdrawn = "deliveries-withdrawn"
     static let error = "error"
     static let explanation = "explanation"
+    static let link = "link"
     static let openerPID = "opener-pid"
     static let openerUID = "opener-uid"
     static let reason = "reason"
@@ -61,6 +63,22 @@ struct NoticeLog {
     mutating func log(_ notices: [Effects.Notice], dropped: Int) {
         suppressed += dropped
         for notice in notices { log(notice) }
+    }
+
+    mutating func log(_ notice: LinkNotice) {
+        let level: Logger.Level =
+            switch notice.kind {
+            case .established, .rotated: .notice
+            case .refused, .ended, .rotationRefused, .lostByPeer: .warning
+            }
+        guard logger.logLevel <= level, takeLine() else { return }
+        logger.log(
+            level: level, "\(notice.kind.rawValue)",
+            metadata: [
+                LogKey.link: "\(notice.link)",
+                LogKey.reason: "\(notice.reason.map { "\($0)" } ?? "")",
+                LogKey.explanation: "\(notice.explanation.debugDescription)",
+            ])
     }
 
     mutating func logAcceptFailure(_ error: KernelError, nowNanoseconds: UInt64) {

@@ -32,7 +32,8 @@ struct Reactor: ~Copyable {
     let logger: Logger
     var noticeLog: NoticeLog
 
-    private var epoll: Epoll
+    var epoll: Epoll
+    var links: LinkStreams
     private let listener: SeqpacketListener
     private let control: ReactorControl
     var nowNanoseconds: UInt64
@@ -46,7 +47,8 @@ struct Reactor: ~Copyable {
 
     init(
         listener: consuming SeqpacketListener, control: ReactorControl,
-        broker configuration: BrokerConfiguration, rules: RulesInForce, logger: Logger
+        broker configuration: BrokerConfiguration, rules: RulesInForce, logger: Logger,
+        links: consuming LinkStreams, linkConfigurations: [LinkConfiguration]
     ) throws(KernelError) {
         let epoll = try Epoll(eventsMax: Self.eventsMax)
         try epoll.add(
@@ -61,12 +63,17 @@ struct Reactor: ~Copyable {
         noticeLog = NoticeLog(logger: logger)
         nowNanoseconds = Clock.monotonicNanoseconds()
         broker = Broker(configuration: configuration, nowNanoseconds: nowNanoseconds)
+        if let keys = links.keys {
+            broker.configureLinks(linkConfigurations, security: keys)
+        }
+        self.links = links
     }
 
     /// Runs until the control says stop and all sessions have drained.
     mutating func run() {
         var receiver = PacketReceiver(
             slots: Self.packetsPerReceive, packetBytesMax: Limits.packetBytesMax)
+        watchLinkListeners()
         while true {
             let count = epoll.wait(timeoutMilliseconds: waitMilliseconds())
             nowNanoseconds = Clock.monotonicNanoseconds()
@@ -79,6 +86,7 @@ struct Reactor: ~Copyable {
             performEffects()
             if broker.isShuttingDown && broker.sessionCount == 0 { break }
         }
+        closeAllLinks()
         logger.info("broker stopped")
     }
 
@@ -92,6 +100,8 @@ struct Reactor: ~Copyable {
             control.wakeUp.drain()
             for outcome in control.takeReloads() { rulesRead(outcome) }
             if control.isStopping { beginShutdown() }
+        case let token where token & LinkToken.stream != 0:
+            dispatchLink(token, readiness)
         default:
             guard let connection = connection(token) else { return }
             if readiness.contains(.writable) { resumeSending(connection) }
@@ -162,6 +172,9 @@ struct Reactor: ~Copyable {
             into: &effects)
     }
 
+    /// Input that has not been flushed to its receivers yet.
+    mutating func countInput(_ bytes: Int) { bytesSinceFlush += bytes }
+
     // MARK: Time
 
     private mutating func passTime() {
@@ -174,12 +187,15 @@ struct Reactor: ~Copyable {
                 nowNanoseconds: nowNanoseconds, wallNanoseconds: Clock.realtimeNanoseconds(),
                 into: &effects)
         }
+        passLinkTime()
         noticeLog.timePassed(nowNanoseconds: nowNanoseconds)
     }
 
     /// Rounded up, so that a deadline has passed when the wait ends.
     private func waitMilliseconds() -> Int32 {
-        let next = min(broker.nextDeadlineNanoseconds, acceptAgainNanoseconds ?? .max)
+        let next = min(
+            broker.nextDeadlineNanoseconds, acceptAgainNanoseconds ?? .max,
+            links.nextDeadlineNanoseconds)
         let now = Clock.monotonicNanoseconds()
         guard next > now else { return 0 }
         return Int32(clamping: (next - now + 999_999) / 1_000_000)
@@ -290,6 +306,7 @@ struct Reactor: ~Copyable {
         } catch {
             logger.warning("socket not removed", metadata: [LogKey.error: "\(error)"])
         }
+        stopLinkListeners()
         broker.shutDown(nowNanoseconds: nowNanoseconds, into: &effects)
     }
 
@@ -312,6 +329,7 @@ struct Reactor: ~Copyable {
             swap(&pending, &effects)
             perform(pending)
             noticeLog.log(pending.notices, dropped: pending.noticesDropped)
+            note(pending.linkNotices)
             // Keep the buffers that the common turn has grown.
             if effects.isEmpty {
                 pending.clear()
@@ -334,10 +352,14 @@ struct Reactor: ~Copyable {
         }
         for id in pending.pausing {
             if let connection = connection(id) { setPaused(connection, true) }
+            setLinkPaused(id, true)
         }
         for id in pending.resuming {
             if let connection = connection(id) { setPaused(connection, false) }
+            setLinkPaused(id, false)
         }
+        for id in pending.linksReady { flushLink(id) }
+        for id in pending.linksClosing { endLink(id) }
         for id in pending.closing {
             if let connection = connection(id) { close(connection) }
         }

@@ -11,7 +11,7 @@ import UnixSignals
 /// in good order when the service group shuts down.
 package final class Server: Service {
     package let configuration: ServerConfiguration
-    private let logger: Logger
+    let logger: Logger
     private let control: ReactorControl
     /// Taken by the reactor thread when it starts.
     private let listener: Lock<SeqpacketListener?>
@@ -110,10 +110,17 @@ package final class Server: Service {
         guard let listener = listener.withLock({ $0.take() }) else {
             return ServerError("the server runs already")
         }
+        let links: LinkStreams
+        do throws(ServerError) {
+            links = try openLinks()
+        } catch {
+            return error
+        }
         do throws(KernelError) {
             var reactor = try Reactor(
                 listener: listener, control: control, broker: makeBrokerConfiguration(),
-                rules: rules, logger: logger)
+                rules: rules, logger: logger, links: links,
+                linkConfigurations: configuration.links.map(\.link))
             reactor.run()
             return nil
         } catch {

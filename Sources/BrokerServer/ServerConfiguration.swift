@@ -1,3 +1,4 @@
+package import BrokerConfig
 import BrokerWire
 
 /// What `broker serve` needs to know.
@@ -17,6 +18,9 @@ package struct ServerConfiguration: Sendable {
     package var queueBytesMax = Limits.queueBytesPerSubscriptionMax
     /// Connections that may wait to be accepted.
     package var backlog: Int32 = 1_024
+
+    /// Links to other brokers.
+    package var links: [LinkSettings] = []
 
     package init(socketPath: String, name: String, version: String) {
         self.socketPath = socketPath

@@ -25,6 +25,7 @@ enum StatusDocument {
         let sessions: [Session]
         let users: [User]
         let rules: RulesStatus
+        let links: [LinkStatus]
 
         init(_ snapshot: BrokerSnapshot, rules: RulesStatus) {
             self.rules = rules
@@ -37,6 +38,7 @@ enum StatusDocument {
                 uniquingKeysWith: { first, _ in first })
             sessions = snapshot.sessions.map(Session.init)
             users = snapshot.users.map { User($0, snapshot.quotas.limits(of: $0.uid)) }
+            links = snapshot.links.map(LinkStatus.init)
         }
     }
 

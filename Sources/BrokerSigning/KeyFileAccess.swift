@@ -103,3 +103,22 @@ enum SecretText {
         }
     }
 }
+
+extension LinkKeyFile {
+    /// Tells one content of a path from the next, without reading it.
+    public struct Version: Equatable, Sendable {
+        let inode: UInt64
+        let seconds: Int
+        let nanoseconds: Int
+        let bytes: Int
+    }
+
+    /// - Returns: nil if there is no such file.
+    public static func version(path: String) -> Version? {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { return nil }
+        return Version(
+            inode: UInt64(status.st_ino), seconds: status.st_mtim.tv_sec,
+            nanoseconds: status.st_mtim.tv_nsec, bytes: Int(status.st_size))
+    }
+}

@@ -1,5 +1,8 @@
 #include "CLinux.h"
 
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -92,6 +95,59 @@ int clinux_connect_path(int fd, const char *path) {
     struct sockaddr_un address;
     socklen_t length = path_address(path, &address);
     return length == 0 ? -1 : connect(fd, (const struct sockaddr *)&address, length);
+}
+
+static int prepare_tcp(int fd, const struct addrinfo *address, int backlog) {
+    if (backlog > 0) {
+        int one = 1;
+        if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0) return -1;
+        if (bind(fd, address->ai_addr, address->ai_addrlen) < 0) return -1;
+        return listen(fd, backlog);
+    }
+    int result = connect(fd, address->ai_addr, address->ai_addrlen);
+    return result < 0 && errno == EINPROGRESS ? 0 : result;
+}
+
+int clinux_tcp_socket(
+    const char *host, const char *port, int backlog, const char **resolution) {
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
+    hints.ai_flags = AI_NUMERICSERV | (backlog > 0 ? AI_PASSIVE : 0);
+    struct addrinfo *found = NULL;
+    int error = getaddrinfo(host, port, &hints, &found);
+    if (error != 0) {
+        *resolution = gai_strerror(error);
+        errno = 0;
+        return -1;
+    }
+    int fd = -1;
+    int reason = EADDRNOTAVAIL;
+    for (struct addrinfo *next = found; next != NULL; next = next->ai_next) {
+        fd = socket(next->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && prepare_tcp(fd, next, backlog) == 0) break;
+        reason = errno;
+        if (fd >= 0) close(fd);
+        fd = -1;
+    }
+    freeaddrinfo(found);
+    if (fd < 0) errno = reason;
+    return fd;
+}
+
+int clinux_tcp_no_delay(int fd) {
+    int one = 1;
+    return setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+}
+
+int clinux_tcp_port(int fd) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0) return -1;
+    if (address.ss_family == AF_INET)
+        return ntohs(((const struct sockaddr_in *)&address)->sin_port);
+    if (address.ss_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)&address)->sin6_port);
+    errno = EAFNOSUPPORT;
+    return -1;
 }
 
 int clinux_openat(int directory, const char *path, int flags, unsigned int mode) {

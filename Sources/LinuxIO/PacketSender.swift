@@ -59,7 +59,7 @@ public func sendPacket(to fd: borrowing OwnedDescriptor, _ bytes: Span<UInt8>) -
     }
 }
 
-private let sendFlags = Int32(MSG_DONTWAIT | MSG_NOSIGNAL)
+let sendFlags = Int32(MSG_DONTWAIT | MSG_NOSIGNAL)
 
 /// A vector that the kernel only reads; C has no type for that.
 private func vector(_ bytes: UnsafeRawBufferPointer) -> iovec {

@@ -121,7 +121,7 @@ public struct SeqpacketListener: ~Copyable, Sendable {
         }
     }
 
-    private static func outcome(of error: KernelError) -> AcceptOutcome {
+    static func outcome(of error: KernelError) -> AcceptOutcome {
         switch error.errno {
         case .wouldBlock: .wouldBlock
         case .connectionAbort, .protocolError, .connectionReset: .aborted

@@ -140,6 +140,46 @@ struct AccessPolicyTests {
         #expect(!decide(policy, .publish, "e/x", who).isAllowed)
     }
 
+    @Test("What is known of local openers only says nothing about senders on other brokers")
+    func remoteSenders() throws {
+        var remote = subject(Sample.brokerUID, opener: 5)
+        remote.level = .remote
+        remote.origin = Array("edge".utf8)
+        remote.openerGroups = [10]
+        remote.domain = .other(ownerUID: 5)
+        let origins = [Array("edge".utf8)]
+        let policy = policy(
+            try rule("local", allow: [.publish], "l"),
+            try rule("origin", allow: [.publish], "o") { $0.origins = origins },
+            try rule("group", allow: [.publish], "g") {
+                $0.origins = origins
+                $0.openerGroups = [IDRange(first: 10, last: 10)]
+            },
+            try rule("box", allow: [.publish], "b") {
+                $0.origins = origins
+                $0.trustDomains = [IDRange(first: 5, last: 5)]
+            })
+        #expect(decide(policy, .publish, "o", remote) == .allowed(rule: 1))
+        for topic in ["l", "g", "b"] {
+            #expect(!decide(policy, .publish, topic, remote).isAllowed)
+        }
+        #expect(!decide(policy, .administer, "", remote).isAllowed)
+        let ownerOnly = AccessPolicy.ownerOnly(brokerUID: Sample.brokerUID)
+        let open = AccessPolicy.open(brokerUID: Sample.brokerUID)
+        for uid in [0, Sample.brokerUID] {
+            remote.uid = uid
+            #expect(!decide(ownerOnly, .publish, "o", remote).isAllowed)
+            #expect(decide(open, .publish, "o", remote).isAllowed)
+            #expect(!decide(open, .administer, "", remote).isAllowed)
+        }
+        remote.origin = []
+        #expect(!decide(ownerOnly, .publish, "o", remote).isAllowed)
+        // The broker's own uid is another user there.
+        remote.uid = 7
+        remote.openerUID = Sample.brokerUID
+        #expect(policy.judgesOpener(of: remote))
+    }
+
     @Test("A wildcard at the beginning does not reach the broker's own topics")
     func systemTopics() throws {
         let policy = policy(try rule("all", allow: [.subscribe], "#", "+/broker/version"))

@@ -2,6 +2,7 @@
 enum Imports {
     static let allowed: [String: Set<String>] = [
         "Sources/LinuxIO": ["CLinux", "Glibc", "Synchronization", "SystemPackage"],
+        "Sources/BrokerSigning": ["COpenSSL", "Glibc"],
         "Sources/BrokerWire": ["BasicContainers"],
         "Sources/BrokerCore": ["BasicContainers", "BrokerWire", "DequeModule"],
         "Sources/BrokerClient": [
@@ -11,15 +12,15 @@ enum Imports {
         "Sources/BrokerCompare": ["LinuxIO", "SystemPackage"],
         "Sources/BrokerConfig": ["BrokerCore", "BrokerWire", "LinuxIO", "TOMLKit"],
         "Sources/BrokerServer": [
-            "BasicContainers", "BrokerConfig", "BrokerCore", "BrokerWire", "Foundation",
-            "FoundationEssentials", "LinuxIO", "Logging", "ServiceLifecycle", "Synchronization",
-            "SystemPackage", "UnixSignals",
+            "BasicContainers", "BrokerConfig", "BrokerCore", "BrokerSigning", "BrokerWire",
+            "Foundation", "FoundationEssentials", "LinuxIO", "Logging", "ServiceLifecycle",
+            "Synchronization", "SystemPackage", "UnixSignals",
         ],
         "Sources/BrokerCommands": [
             "ArgumentParser", "BrokerClient", "BrokerCompare", "BrokerConfig", "BrokerCore",
-            "BrokerServer", "BrokerWire", "Foundation", "FoundationEssentials", "Histogram",
-            "LinuxIO", "Logging", "ServiceLifecycle", "Synchronization", "SystemPackage",
-            "UnixSignals",
+            "BrokerServer", "BrokerSigning", "BrokerWire", "Foundation", "FoundationEssentials",
+            "Histogram", "LinuxIO", "Logging", "ServiceLifecycle", "Synchronization",
+            "SystemPackage", "UnixSignals",
         ],
         "Sources/broker": ["ArgumentParser", "BrokerCommands"],
     ]

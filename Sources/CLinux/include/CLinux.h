@@ -72,6 +72,17 @@ int clinux_sendmmsg4(
 int clinux_bind_path(int fd, const char *path);
 int clinux_connect_path(int fd, const char *path);
 
+// socket(2), non-blocking and close-on-exec, for TCP to or at an address that getaddrinfo(3)
+// finds; it may wait for the name service. Sets SO_REUSEADDR and listen(2)s if `backlog` > 0,
+// otherwise connect(2)s, which goes on in the background (EINPROGRESS is success).
+// -1 with errno, or -1 with errno 0 and *resolution set to what gai_strerror(3) says.
+int clinux_tcp_socket(
+    const char *host, const char *port, int backlog, const char **resolution);
+// TCP_NODELAY.
+int clinux_tcp_no_delay(int fd);
+// getsockname(2) of a TCP socket: its port.
+int clinux_tcp_port(int fd);
+
 // openat(2) with a mode, not variadic.
 int clinux_openat(int directory, const char *path, int flags, unsigned int mode);
 // fchownat(2) of the group of what `fd` (also O_PATH) refers to.

@@ -1,0 +1,69 @@
+import BrokerSigning
+import Foundation
+import LinuxIO
+
+/// Two brokers with a signed link between them, for the time of a measurement.
+enum BenchLink {
+    /// - Parameter body: gets the socket to publish to, and the one to subscribe at.
+    static func withBrokers<Value>(_ body: (String, String) throws -> Value) throws -> Value {
+        let directory = FileManager.default.temporaryDirectory
+            .appendingPathComponent("broker-bench-\(CurrentProcess.pid)")
+        try FileManager.default.createDirectory(
+            at: directory, withIntermediateDirectories: false,
+            attributes: [.posixPermissions: 0o700])
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let key = directory.appendingPathComponent("link.key").path
+        do throws(SigningError) {
+            try LinkKeyFile.generate(created: LinkKeyTime.now()).create(path: key)
+        } catch {
+            throw CommandFailure(.failure, error.description)
+        }
+        let port = 20_000 + Int(CurrentProcess.pid) % 20_000
+        let listening = try start(
+            "bench-2", peer: "bench-1", "listen = \"tcp://127.0.0.1:\(port)\"", key, directory)
+        defer { stop(listening.process) }
+        let connecting = try start(
+            "bench-1", peer: "bench-2", "connect = \"tcp://127.0.0.1:\(port)\"", key, directory)
+        defer { stop(connecting.process) }
+        return try body(connecting.socket, listening.socket)
+    }
+
+    private static func start(
+        _ name: String, peer: String, _ address: String, _ key: String, _ directory: URL
+    ) throws -> (process: Process, socket: String) {
+        let socket = directory.appendingPathComponent("\(name).sock").path
+        let config = directory.appendingPathComponent("\(name).toml").path
+        let text = """
+            [[link]]
+            name = "\(peer)"
+            \(address)
+            key = "\(key)"
+            overflow = "block"
+            """
+        try text.write(toFile: config, atomically: true, encoding: .utf8)
+        let broker = Process()
+        broker.executableURL = BenchWorkerProcess.ownExecutable
+        broker.arguments = [
+            "serve", "--socket", socket, "--no-acl", "--log-level", "error", "--name", name,
+            "--config", config,
+        ]
+        broker.standardInput = FileHandle.nullDevice
+        broker.standardError = FileHandle.nullDevice
+        try broker.run()
+        for _ in 0..<200 where !FileManager.default.fileExists(atPath: socket) {
+            guard broker.isRunning else { break }
+            Thread.sleep(forTimeInterval: 0.025)
+        }
+        guard broker.isRunning, FileManager.default.fileExists(atPath: socket) else {
+            throw CommandFailure(
+                .brokerUnavailable,
+                "a broker to be measured did not start; try `broker serve` by hand")
+        }
+        return (broker, socket)
+    }
+
+    private static func stop(_ broker: Process) {
+        broker.terminate()
+        broker.waitUntilExit()
+    }
+}

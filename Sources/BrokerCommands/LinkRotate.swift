@@ -1,0 +1,44 @@
+import ArgumentParser
+import BrokerSigning
+
+/// `broker link rotate`
+struct LinkRotate: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rotate",
+        abstract: "Take the next step of changing a link's key",
+        discussion: """
+            First step: a file without a next key gets one. Carry the file to the other side; \
+            both accept the new key and still use the old one.
+            Second step, on the side that connects and then on the other: the next key becomes \
+            current, the current one previous. The brokers notice and go over to the new key \
+            without dropping the link. The previous key is forgotten at the rotation after.
+            """)
+
+    @Argument(help: ArgumentHelp("Name of the link.", valueName: "name"))
+    var name: String
+
+    @Option(
+        help: ArgumentHelp("The key file; NAME.key if not said.", valueName: "file"),
+        completion: .file())
+    var file: String?
+
+    init() {}
+
+    func run() throws {
+        let path = file ?? "\(name).key"
+        let entries: [LinkKeyFile.Entry]
+        do throws(SigningError) {
+            var keys = try LinkKeyFile.read(path: path)
+            if keys.entry(in: .next) == nil {
+                try keys.addNext(created: LinkKeyTime.now())
+            } else {
+                keys.promote()
+            }
+            try keys.replace(path: path)
+            entries = keys.entries
+        } catch {
+            throw CommandFailure(.failure, error.description)
+        }
+        try Output().write(LinkKeyReport.text(path, entries))
+    }
+}

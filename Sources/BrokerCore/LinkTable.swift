@@ -1,0 +1,312 @@
+import BrokerWire
+
+/// All links of a broker and what they share.
+struct LinkTable {
+    var security: (any LinkSecurity)?
+    var links: [Link] = []
+    var connections: [LinkConnection] = []
+    var freeConnections: [Int] = []
+    var nextGeneration: UInt32 = 1
+    var slots: [String: Int] = [:]
+    /// How many local subscriptions have a filter.
+    var localInterest: [[UInt8]: Int] = [:]
+    var seen = SeenMessages()
+    var inbound = InboundRoute()
+    /// The path of messages that were attested here: our own name.
+    var ownPath: [UInt8] = []
+    /// Handshakes of listeners that are not complete.
+    var unfinishedCount = 0
+
+    /// What the last ROUTE said of the messages in hand.
+    struct InboundRoute {
+        var origin = ""
+        var epoch: UInt64 = 0
+        /// Its path with our own name behind it; empty if it is not to be passed on.
+        var pathOut: [UInt8] = []
+        /// The links that it must not be sent to, by bit.
+        var excludedLinks: UInt64 = 0
+        /// Place in `seen`.
+        var seenSlot = 0
+        /// Why none of these messages is taken.
+        var dropReason: LinkStatistics.DropReason?
+    }
+
+    /// The slot of a connection that has not ended meanwhile.
+    func slot(of id: LinkConnectionID) -> Int? {
+        let slot = Int(id.slot)
+        guard slot >= 0, slot < connections.count, connections[slot].id == id,
+            connections[slot].state != .vacant
+        else { return nil }
+        return slot
+    }
+}
+
+/// Links as the shell sees them: it moves bytes and reports what happened to the streams.
+extension Broker {
+    /// Sets the links up, once, before the first session.
+    ///
+    /// - Precondition: each configuration is without `violation`, and no peer comes twice.
+    package mutating func configureLinks(
+        _ configurations: [LinkConfiguration], security: any LinkSecurity
+    ) {
+        precondition(linkTable.links.isEmpty && sessions.isEmpty)
+        precondition(configurations.count <= LinkLimits.linksMax)
+        precondition(LinkName.isValid(configuration.name))
+        LinkLimits.checkRelations()
+        linkTable.security = security
+        linkTable.ownPath = Array(configuration.name.utf8)
+        for link in configurations {
+            precondition(link.violation(ownName: configuration.name) == nil)
+            precondition(linkTable.slots[link.peer] == nil)
+            addLink(link, security)
+        }
+    }
+
+    private mutating func addLink(_ link: LinkConfiguration, _ security: any LinkSecurity) {
+        let index = linkTable.links.count
+        let slot = Int32(sessions.count)
+        var session = Session(id: SessionID(slot: slot, generation: nextGeneration))
+        nextGeneration &+= 1
+        session.link = Int32(index)
+        session.state = .active
+        session.name = link.peer
+        session.isWriteBlocked = true
+        session.account = quotas.openLink()
+        session.subscriptions[0] = Int32(subscriptions.count)
+        sessions.append(session)
+        var subscription = Subscription()
+        subscription.session = slot
+        subscription.link = Int32(index)
+        subscription.policy = .dropOldest
+        subscription.queueBytesMax = link.queueBytesMax
+        subscription.isSelective = true
+        linkTable.links.append(
+            Link(
+                configuration: link, session: slot,
+                subscription: Int32(subscriptions.count), epoch: security.randomNumber()))
+        subscriptions.append(subscription)
+        linkTable.slots[link.peer] = index
+        precondition(linkTable.slots.count == linkTable.links.count)
+    }
+
+    /// A stream to the link's peer is open.
+    ///
+    /// - Returns: nil if the link has no key to connect with, or is connected.
+    package mutating func linkDialed(
+        _ peer: String, nowNanoseconds: UInt64, into effects: inout Effects
+    ) -> LinkConnectionID? {
+        guard let link = linkTable.slots[peer], linkTable.links[link].connection == nil,
+            let key = linkTable.security?.currentKey(ofLink: peer), !isShuttingDown
+        else { return nil }
+        let slot = makeConnection(nowNanoseconds)
+        linkTable.connections[slot].state = .awaitingReply
+        linkTable.connections[slot].isConnector = true
+        linkTable.connections[slot].link = link
+        sayHello(slot, key: key, into: &effects)
+        return linkTable.connections[slot].id
+    }
+
+    /// Somebody has opened a stream to a listener of links.
+    ///
+    /// - Returns: nil if too many handshakes are unfinished.
+    package mutating func linkAccepted(nowNanoseconds: UInt64) -> LinkConnectionID? {
+        guard linkTable.unfinishedCount < LinkLimits.handshakesMax, !isShuttingDown else {
+            return nil
+        }
+        let slot = makeConnection(nowNanoseconds)
+        linkTable.connections[slot].state = .awaitingHello
+        linkTable.unfinishedCount += 1
+        return linkTable.connections[slot].id
+    }
+
+    private mutating func makeConnection(_ nowNanoseconds: UInt64) -> Int {
+        let slot = linkTable.freeConnections.popLast() ?? linkTable.connections.count
+        precondition(linkTable.unfinishedCount >= 0)
+        let id = LinkConnectionID(slot: Int32(slot), generation: linkTable.nextGeneration)
+        linkTable.nextGeneration &+= 1
+        var connection = LinkConnection(id: id)
+        connection.lastReceivedNanoseconds = nowNanoseconds
+        connection.lastSentNanoseconds = nowNanoseconds
+        connection.deadlineNanoseconds =
+            nowNanoseconds + UInt64(LinkLimits.handshakeSecondsMax) * 1_000_000_000
+        if slot == linkTable.connections.count {
+            linkTable.connections.append(connection)
+        } else {
+            linkTable.connections[slot] = connection
+        }
+        return slot
+    }
+
+    /// The stream is gone. What waited for the peer waits on.
+    package mutating func linkClosed(_ id: LinkConnectionID, into effects: inout Effects) {
+        guard let slot = linkTable.slot(of: id) else { return }
+        detach(slot, into: &effects)
+        linkTable.connections[slot] = LinkConnection(
+            id: LinkConnectionID(slot: Int32(slot), generation: 0))
+        linkTable.freeConnections.append(slot)
+    }
+
+    /// The connection speaks for its link no more.
+    private mutating func detach(_ slot: Int, into effects: inout Effects) {
+        switch linkTable.connections[slot].state {
+        case .awaitingHello, .awaitingOpen, .awaitingReply:
+            if !linkTable.connections[slot].isConnector { linkTable.unfinishedCount -= 1 }
+        case .established:
+            let link = linkTable.connections[slot].link
+            if linkTable.links[link].connection == linkTable.connections[slot].id {
+                linkTable.links[link].connection = nil
+                sessions[Int(linkTable.links[link].session)].isWriteBlocked = true
+                stopHolding(link: link, into: &effects)
+            }
+        case .vacant, .closing:
+            break
+        }
+        linkTable.connections[slot].state = .closing
+        precondition(linkTable.unfinishedCount >= 0)
+    }
+
+    /// From now on the oldest messages are dropped when the queue is full.
+    mutating func stopHolding(link: Int, into effects: inout Effects) {
+        let subscription = Int(linkTable.links[link].subscription)
+        subscriptions[subscription].policy = .dropOldest
+        release(subscription: subscription, into: &effects)
+    }
+
+    /// Ends a connection: what is to be said goes into `pending`, and the shell closes it.
+    mutating func failLink(_ slot: Int, _ fault: LinkFault, into effects: inout Effects) {
+        guard linkTable.connections[slot].state != .closing else { return }
+        let wasEstablished = linkTable.connections[slot].state == .established
+        let link = linkTable.connections[slot].link
+        if link >= 0 { linkTable.links[link].statistics.faults[fault.reason, default: 0] += 1 }
+        statistics.linkFaults += 1
+        effects.note(
+            LinkNotice(
+                kind: wasEstablished ? .ended : .refused,
+                link: link >= 0 ? linkTable.links[link].configuration.peer : "",
+                reason: fault.reason, explanation: fault.explanation))
+        if wasEstablished {
+            sayFarewell(slot, fault)
+        } else {
+            refuse(slot, fault)
+        }
+        detach(slot, into: &effects)
+        effects.linksClosing.append(linkTable.connections[slot].id)
+    }
+
+    /// Not signed: there are no keys yet, or none that the peer has proved to hold.
+    private mutating func refuse(_ slot: Int, _ fault: LinkFault) {
+        let text = Array(fault.explanation.prefix(utf8Bytes: LinkLimits.refusalTextBytesMax).utf8)
+        var output = LinkOutput()
+        let header = LinkRecordHeader(
+            kind: .refusal, keyID: 0, epoch: 0, sequence: 0, bodyBytes: 4 + text.count)
+        header.write(to: &output)
+        output.append(littleEndian: fault.reason.rawValue)
+        output.append(littleEndian: UInt16(0))
+        output.append(copying: text.span)
+        linkTable.connections[slot].pending += output.pending.copied()
+    }
+
+    private mutating func sayFarewell(_ slot: Int, _ fault: LinkFault) {
+        let text = Array(fault.explanation.prefix(utf8Bytes: LinkLimits.refusalTextBytesMax).utf8)
+        let reason = fault.reason.rawValue
+        var output = LinkOutput()
+        seal(.control, on: slot, into: &output) { body in
+            body.appendFrame(
+                .disconnect, lead: text.span,
+                fixed: [UInt8(truncatingIfNeeded: reason), UInt8(reason >> 8), 0, 0])
+        }
+        linkTable.connections[slot].pending += output.pending.copied()
+    }
+
+    // MARK: Time
+
+    mutating func linkTimePassed(nowNanoseconds: UInt64, into effects: inout Effects) {
+        for slot in linkTable.connections.indices {
+            let connection = linkTable.connections[slot]
+            switch connection.state {
+            case .vacant, .closing:
+                continue
+            case .awaitingHello, .awaitingReply, .awaitingOpen:
+                guard nowNanoseconds >= connection.deadlineNanoseconds else { continue }
+                let limit = LinkLimits.handshakeSecondsMax
+                failLink(
+                    slot, LinkFault(.handshakeTimeout, "no handshake within \(limit) seconds"),
+                    into: &effects)
+            case .established:
+                let silence = UInt64(LinkLimits.silentSecondsMax) * 1_000_000_000
+                if nowNanoseconds >= connection.lastReceivedNanoseconds + silence {
+                    let limit = LinkLimits.silentSecondsMax
+                    failLink(
+                        slot, LinkFault(.silent, "nothing arrived for \(limit) seconds"),
+                        into: &effects)
+                } else if nowNanoseconds >= connection.lastSentNanoseconds + Self.pingAfter,
+                    !connection.pingOwed
+                {
+                    linkTable.connections[slot].pingOwed = true
+                    markReady(slot, into: &effects)
+                }
+            }
+        }
+    }
+
+    private static var pingAfter: UInt64 { UInt64(LinkLimits.pingSeconds) * 1_000_000_000 }
+
+    var nextLinkDeadlineNanoseconds: UInt64 {
+        var next = UInt64.max
+        for connection in linkTable.connections {
+            switch connection.state {
+            case .vacant, .closing: continue
+            case .awaitingHello, .awaitingReply, .awaitingOpen:
+                next = min(next, connection.deadlineNanoseconds)
+            case .established:
+                let silence = UInt64(LinkLimits.silentSecondsMax) * 1_000_000_000
+                next = min(next, connection.lastReceivedNanoseconds + silence)
+                if !connection.pingOwed {
+                    next = min(next, connection.lastSentNanoseconds + Self.pingAfter)
+                }
+            }
+        }
+        return next
+    }
+
+    /// Ends all links: the broker stops.
+    mutating func shutDownLinks(into effects: inout Effects) {
+        for slot in linkTable.connections.indices {
+            switch linkTable.connections[slot].state {
+            case .vacant, .closing: continue
+            case .awaitingHello, .awaitingReply, .awaitingOpen, .established:
+                failLink(
+                    slot, LinkFault(.shuttingDown, "the broker is stopping"), into: &effects)
+            }
+        }
+    }
+
+    /// Tells the shell, once, that a connection has something to send.
+    mutating func markReady(_ slot: Int, into effects: inout Effects) {
+        guard !linkTable.connections[slot].isReady else { return }
+        linkTable.connections[slot].isReady = true
+        effects.linksReady.append(linkTable.connections[slot].id)
+    }
+
+    /// The connection that a link's session has now, if any.
+    package func linkConnection(of session: SessionID) -> LinkConnectionID? {
+        guard let slot = slot(of: session), sessions[slot].link >= 0 else { return nil }
+        return linkTable.links[Int(sessions[slot].link)].connection
+    }
+
+    /// The peer of a connection that has passed its handshake.
+    package func linkPeer(of id: LinkConnectionID) -> String? {
+        guard let slot = linkTable.slot(of: id),
+            linkTable.connections[slot].state == .established
+        else { return nil }
+        return linkTable.links[linkTable.connections[slot].link].configuration.peer
+    }
+
+    package func isLinkConnected(_ peer: String) -> Bool {
+        linkTable.slots[peer].map { linkTable.links[$0].connection != nil } ?? false
+    }
+
+    package func linkStatistics(_ peer: String) -> LinkStatistics? {
+        linkTable.slots[peer].map { linkTable.links[$0].statistics }
+    }
+}

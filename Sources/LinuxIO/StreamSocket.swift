@@ -1,0 +1,282 @@
+import CLinux
+import Glibc
+import SystemPackage
+
+/// Where a stream goes to or comes from.
+public enum StreamAddress: Equatable, Sendable, CustomStringConvertible {
+    /// A name or number, and a port.
+    case tcp(host: String, port: UInt16)
+    case unix(path: String)
+
+    /// As it stands in configurations: `tcp://host:port`, `tcp://[::1]:port`, `unix:/path`.
+    public init?(_ text: String) {
+        if text.hasPrefix("unix:") {
+            let path = String(text.dropFirst("unix:".count))
+            guard path.hasPrefix("/") else { return nil }
+            self = .unix(path: path)
+            return
+        }
+        guard text.hasPrefix("tcp://"), let colon = text.lastIndex(of: ":"),
+            let port = UInt16(text[text.index(after: colon)...])
+        else { return nil }
+        var host = text[text.index(text.startIndex, offsetBy: "tcp://".count)..<colon]
+        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        guard !host.isEmpty, !host.contains("/"), !host.contains("[") else { return nil }
+        self = .tcp(host: String(host), port: port)
+    }
+
+    public var description: String {
+        switch self {
+        case .tcp(let host, let port):
+            host.contains(":") ? "tcp://[\(host)]:\(port)" : "tcp://\(host):\(port)"
+        case .unix(let path): "unix:\(path)"
+        }
+    }
+
+    /// Whether what is sent there stays on this machine.
+    public var isLocal: Bool {
+        switch self {
+        case .unix: true
+        case .tcp(let host, _): host == "localhost" || host == "::1" || host.hasPrefix("127.")
+        }
+    }
+}
+
+/// Why a stream cannot be opened: the name is not known, or the kernel's reason.
+public struct StreamError: Error, Equatable, CustomStringConvertible {
+    public let description: String
+}
+
+/// Begins to connect; the descriptor is writable when that has come to an end, and
+/// `connectError` then tells how. Resolving a name may take its time: not for a reactor, unless
+/// the host is a number.
+///
+/// The corresponding C functions are `getaddrinfo`, `socket` and `connect`.
+public func connectStream(_ address: StreamAddress) throws(StreamError) -> OwnedDescriptor {
+    switch address {
+    case .tcp(let host, let port):
+        return try openTCP(host, port, backlog: 0)
+    case .unix(let path):
+        do throws(KernelError) {
+            let socket = try openUnixStream()
+            let number = socket.rawValue
+            try kernelTry("connect") { unsafe clinux_connect_path(number, path) }
+            return socket
+        } catch {
+            throw StreamError(description: "\(path): \(error)")
+        }
+    }
+}
+
+/// What became of a connect that went on in the background; nil: it is connected.
+///
+/// The corresponding C function is `getsockopt` with `SO_ERROR`.
+public func connectError(_ fd: borrowing OwnedDescriptor) -> KernelError? {
+    guard let number = try? SocketOptions.get(fd.rawValue, SO_ERROR, "getsockopt SO_ERROR")
+    else { return KernelError(call: "connect", errno: .socketNotConnected) }
+    return number == 0 ? nil : KernelError(call: "connect", errno: Errno(rawValue: number))
+}
+
+/// Sends small pieces at once: batching is the sender's business.
+///
+/// The corresponding C function is `setsockopt` with `TCP_NODELAY`.
+public func disableDelay(_ fd: borrowing OwnedDescriptor) {
+    _ = clinux_tcp_no_delay(fd.rawValue)
+}
+
+private func openTCP(
+    _ host: String, _ port: UInt16, backlog: Int32
+) throws(StreamError) -> OwnedDescriptor {
+    var resolution: UnsafePointer<CChar>?
+    let number = unsafe clinux_tcp_socket(host, String(port), backlog, &resolution)
+    guard number < 0 else { return OwnedDescriptor(adopting: number) }
+    let reason = errno
+    if reason == 0, let text = unsafe resolution {
+        throw StreamError(description: "\(host): \(unsafe String(cString: text))")
+    }
+    let error = KernelError(
+        call: backlog > 0 ? "listen" : "connect", errno: Errno(rawValue: reason))
+    throw StreamError(description: "\(StreamAddress.tcp(host: host, port: port)): \(error)")
+}
+
+private func openUnixStream() throws(KernelError) -> OwnedDescriptor {
+    OwnedDescriptor(
+        adopting: try kernelTry("socket") {
+            socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | socketFlags, 0)
+        })
+}
+
+/// A listening stream socket: TCP, or a path that its owner alone may connect to.
+public struct StreamListener: ~Copyable, Sendable {
+    /// Readable while a connection waits.
+    public let descriptor: OwnedDescriptor
+    /// The path and its lock; none for TCP.
+    private let claim: SocketPath?
+    public let isTCP: Bool
+
+    public init(_ address: StreamAddress, backlog: Int32) throws(StreamError) {
+        switch address {
+        case .tcp(let host, let port):
+            descriptor = try openTCP(host, port, backlog: backlog)
+            claim = nil
+            isTCP = true
+        case .unix(let path):
+            do throws(SocketPathError) {
+                let path = try SocketPath(claiming: path)
+                descriptor = try StreamListener.listen(on: path, backlog: backlog)
+                claim = consume path
+                isTCP = false
+            } catch {
+                throw StreamError(description: error.description)
+            }
+        }
+    }
+
+    private static func listen(
+        on claim: borrowing SocketPath, backlog: Int32
+    ) throws(SocketPathError) -> OwnedDescriptor {
+        let address = claim.directory.address
+        return try at(claim.directory.path) { () throws(KernelError) in
+            let socket = try openUnixStream()
+            let number = socket.rawValue
+            // The mode of the inode that bind will make.
+            try kernelTry("fchmod") { fchmod(number, 0o600) }
+            try kernelTry("bind") { unsafe clinux_bind_path(number, address) }
+            try kernelTry("listen") { Glibc.listen(number, backlog) }
+            return socket
+        }
+    }
+
+    /// The TCP port, also where 0 asked for any.
+    public var port: UInt16? {
+        let port = clinux_tcp_port(descriptor.rawValue)
+        return port > 0 ? UInt16(port) : nil
+    }
+
+    /// Takes the next waiting connection.
+    ///
+    /// The corresponding C function is `accept4` (`SOCK_NONBLOCK | SOCK_CLOEXEC`).
+    public func accept() -> AcceptOutcome {
+        let number = descriptor.rawValue
+        let result = kernelCall("accept4") { clinux_accept4(number, socketFlags) }
+        switch result {
+        case .success(let accepted): return .connection(OwnedDescriptor(adopting: accepted))
+        case .failure(let error): return SeqpacketListener.outcome(of: error)
+        }
+    }
+
+    /// Unlinks the path, if there is one.
+    public func removePath() {
+        switch claim {
+        case .none: return
+        case .some(let claim):
+            try? claim.directory.unlink(claim.directory.name)
+            try? claim.removeLock()
+        }
+    }
+}
+
+/// What became of bytes on a stream.
+public enum StreamOutcome: Equatable, Sendable {
+    /// This many, 1 or more.
+    case moved(Int)
+    case wouldBlock
+    /// The peer has ended its side, or is gone.
+    case ended
+    case failed(KernelError)
+
+    fileprivate init(_ result: Result<Int, KernelError>) {
+        switch result {
+        case .success(0): self = .ended
+        case .success(let count): self = .moved(count)
+        case .failure(let error):
+            switch error.errno {
+            case .wouldBlock: self = .wouldBlock
+            case .brokenPipe, .connectionReset, .connectionAbort: self = .ended
+            default: self = .failed(error)
+            }
+        }
+    }
+}
+
+/// Sends what the kernel takes.
+///
+/// The corresponding C function is `send` (`MSG_DONTWAIT | MSG_NOSIGNAL`).
+public func sendStream(to fd: borrowing OwnedDescriptor, _ bytes: Span<UInt8>) -> StreamOutcome {
+    precondition(!bytes.isEmpty, "nothing to send")
+    let number = fd.rawValue
+    let flags = sendFlags
+    return StreamOutcome(
+        unsafe bytes.withUnsafeBytes { bytes in
+            kernelCall("send") { unsafe send(number, bytes.baseAddress, bytes.count, flags) }
+        })
+}
+
+/// Bytes that have arrived on a stream and were not used up. Its room is what a peer can make
+/// us hold. Invariant: `0 ≤ start ≤ end ≤ storage.count`.
+public struct StreamBuffer: ~Copyable, Sendable {
+    private var storage: [UInt8]
+    private var start = 0
+    private var end = 0
+
+    public init(capacityBytes: Int) {
+        precondition(capacityBytes > 0)
+        storage = Array(repeating: 0, count: capacityBytes)
+    }
+
+    public var count: Int { end - start }
+    public var isFull: Bool { count == storage.count }
+    public var capacityBytes: Int { storage.count }
+
+    /// What has arrived, oldest first.
+    public var bytes: Span<UInt8> {
+        @_lifetime(borrow self)
+        borrowing get { storage.span.extracting(start..<end) }
+    }
+
+    /// Makes room for more.
+    public mutating func grow(toBytes capacity: Int) {
+        guard capacity > storage.count else { return }
+        storage.append(contentsOf: repeatElement(0, count: capacity - storage.count))
+    }
+
+    public mutating func consume(_ count: Int) {
+        precondition(count >= 0 && count <= self.count)
+        start += count
+        if start == end {
+            start = 0
+            end = 0
+        }
+    }
+
+    /// Reads what is there, as far as there is room.
+    ///
+    /// The corresponding C function is `recv` (`MSG_DONTWAIT`).
+    public mutating func receive(from fd: borrowing OwnedDescriptor) -> StreamOutcome {
+        precondition(!isFull, "no room to read into")
+        if start > 0 && storage.count - end < storage.count / 2 { compact() }
+        let number = fd.rawValue
+        let offset = end
+        let outcome = StreamOutcome(
+            unsafe storage.withUnsafeMutableBytes { bytes in
+                let room = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[offset...])
+                return kernelCall("recv") {
+                    unsafe recv(
+                        number, room.baseAddress, room.count, Int32(MSG_DONTWAIT))
+                }
+            })
+        if case .moved(let count) = outcome { end += count }
+        return outcome
+    }
+
+    private mutating func compact() {
+        let count = count
+        unsafe storage.withUnsafeMutableBytes { bytes in
+            unsafe bytes.baseAddress.map { base in
+                _ = unsafe memmove(base, base + start, count)
+            }
+        }
+        start = 0
+        end = count
+    }
+}
