@@ -24,10 +24,10 @@ import Testing
         let (client, session) = try await broker.connect()
         let topic = try PreparedTopic("a/b")
         let count = 20_000
-        let publishing = Task {
-            for number in 0..<count {
-                try await client.publish(Self.bytes(of: number), to: topic)
-            }
+        // Nobody reads meanwhile: the socket fills up, and what comes then has to share packets,
+        // however slow the machine is.
+        for number in 0..<count {
+            try await client.publish(Self.bytes(of: number), to: topic)
         }
         var received: [Int] = []
         var packets = 0
@@ -39,7 +39,6 @@ import Testing
                 #expect(frame.token == UInt32(received.count))
             }
         }
-        try await publishing.value
         #expect(received == Array(0..<count))
         #expect(packets < count / 4)
     }
