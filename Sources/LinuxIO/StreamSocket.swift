@@ -221,7 +221,15 @@ public struct StreamBuffer: ~Copyable, Sendable {
 
     public init(capacityBytes: Int) {
         precondition(capacityBytes > 0)
-        storage = Array(repeating: 0, count: capacityBytes)
+        storage = Self.zeros(count: capacityBytes)
+    }
+
+    /// By `memset`: a listener makes one for each stranger, also in builds without optimisation.
+    private static func zeros(count: Int) -> [UInt8] {
+        unsafe Array(unsafeUninitializedCapacity: count) { buffer, initializedCount in
+            unsafe buffer.baseAddress.map { base in _ = unsafe memset(base, 0, count) }
+            initializedCount = count
+        }
     }
 
     public var count: Int { end - start }
@@ -237,7 +245,11 @@ public struct StreamBuffer: ~Copyable, Sendable {
     /// Makes room for more.
     public mutating func grow(toBytes capacity: Int) {
         guard capacity > storage.count else { return }
-        storage.append(contentsOf: repeatElement(0, count: capacity - storage.count))
+        var larger = Self.zeros(count: capacity)
+        unsafe larger.withUnsafeMutableBytes { target in
+            unsafe storage.withUnsafeBytes { unsafe target.copyMemory(from: $0) }
+        }
+        storage = larger
     }
 
     public mutating func consume(_ count: Int) {
