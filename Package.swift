@@ -120,8 +120,8 @@ let package = Package(
                 "LinuxIO", "TestSupport", argumentParser,
             ], exclude: ["Snapshots"], swiftSettings: strict),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["TestSupport", "broker"], exclude: ["Actors"],
-            swiftSettings: strict),
+            name: "EndToEndTests", dependencies: ["LinuxIO", "TestSupport", "broker"],
+            exclude: ["Actors"], swiftSettings: strict),
         .testTarget(
             name: "CompareTests",
             dependencies: ["LinuxIO", "TestSupport", "broker"],

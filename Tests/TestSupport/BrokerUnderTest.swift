@@ -11,14 +11,17 @@ public final class BrokerUnderTest {
         .resolvingSymlinksInPath().deletingLastPathComponent().appendingPathComponent("broker")
 
     /// Starts `broker serve` and waits until it listens.
-    public init(_ arguments: [String] = ["--no-acl"]) throws {
+    ///
+    /// - Parameter prefix: a command that becomes what it is given, such as `ip netns exec`.
+    public init(_ arguments: [String] = ["--no-acl"], prefix: [String] = []) throws {
         directory = try Self.makeOpenDirectory()
         socketPath = directory.appendingPathComponent("broker.sock").path
         process = try ChildProcess(
-            [Self.executable.path, "serve", "--socket", socketPath, "--log-level", "debug"]
+            prefix
+                + [Self.executable.path, "serve", "--socket", socketPath, "--log-level", "debug"]
                 + arguments)
         let path = socketPath
-        guard process.waitForOutput(seconds: 30, { _ in Self.listens(path) }) else {
+        guard process.waitForOutput(seconds: 30, { Self.listens(path, $0.pid) }) else {
             throw Failure(description: "the broker did not start: \(process.errorText)")
         }
     }
@@ -88,9 +91,10 @@ public final class BrokerUnderTest {
         try? FileManager.default.removeItem(at: directory)
     }
 
-    private static func listens(_ path: String) -> Bool {
-        // Decoded by force: abstract names of other programs need not be UTF-8.
-        let table = FileManager.default.contents(atPath: "/proc/net/unix") ?? Data()
+    private static func listens(_ path: String, _ pid: Int32) -> Bool {
+        // Of its own network namespace, which need not be ours. Decoded by force: abstract names
+        // of other programs need not be UTF-8.
+        let table = FileManager.default.contents(atPath: "/proc/\(pid)/net/unix") ?? Data()
         return String(decoding: table, as: UTF8.self).contains(path)
     }
 }

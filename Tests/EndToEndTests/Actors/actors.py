@@ -349,4 +349,22 @@ def container(owner="1000", topic="container/a"):
         assert status == 0, status
 
 
+def claims():
+    """Sends frames that only brokers send, where some would hope to be believed: a SENDER of
+    root before a PUBLISH. Unknown frames are skipped, those of brokers end the connection."""
+    record = struct.pack("<iIIiIIQQQBBBBI", 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0xFFFFFFFF)
+    for kind in (0x07, 0x0F, 0x41, 0x87, 0x8F):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        sock.connect(PATH)
+        sock.send(packet(frame(1, struct.pack("<HH", 1, 1), b"uid=0;origin=hub")))
+        sock.recv(262144)
+        try:
+            sock.send(packet(frame(kind, record, b"hub")
+                             + frame(3, struct.pack("<I", 1), b"claims/%d" % kind, b"claim")))
+            sock.send(packet(frame(0x0A, bytes(8))))
+            sock.recv(262144)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+
 globals()[sys.argv[2]](*sys.argv[3:])
