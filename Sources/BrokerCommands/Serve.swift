@@ -112,7 +112,7 @@ struct Serve: AsyncParsableCommand {
         }
         var configuration = ServerConfiguration(
             socketPath: socket.path, name: name, version: BrokerVersion.current)
-        if let config { configuration.links = try LinkSource.read(config, ownName: name) }
+        configuration.linkFile = config
         configuration.socketMode = socketMode.mode
         configuration.socketGroupID = socketGroup?.gid
         configuration.isOpen = noAcl

@@ -10,6 +10,8 @@ package struct LinkSettings: Equatable, Sendable {
     package var address: StreamAddress
     package var keyPath: String
 
+    package var peer: String { link.peer }
+
     package init(link: LinkConfiguration, address: StreamAddress, keyPath: String) {
         self.link = link
         self.address = address

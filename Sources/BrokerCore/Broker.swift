@@ -253,10 +253,10 @@ package struct Broker: ~Copyable {
 
     /// Connected clients; links are not among them.
     package var sessionCount: Int {
-        sessions.count - freeSessions.count - linkTable.links.count
+        sessions.count - freeSessions.count - linkTable.slots.count
     }
     package var subscriptionCount: Int {
-        subscriptions.count - freeSubscriptions.count - linkTable.links.count
+        subscriptions.count - freeSubscriptions.count - linkTable.slots.count
     }
     /// Outbound packets that wait to be sent, of all sessions.
     package var packetsQueued: Int { pool.inUse }

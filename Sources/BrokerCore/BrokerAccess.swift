@@ -201,15 +201,7 @@ extension Broker {
         return nil
     }
 
-    private func queuedDeliveries(of index: Int) -> Int {
-        var count = 0
-        var packet = subscriptions[index].queue.head
-        while packet != PacketPool.none {
-            count += pool[packet].deliveries
-            packet = pool[packet].next
-        }
-        return count
-    }
+    func queuedDeliveries(of index: Int) -> Int { contents(of: subscriptions[index].queue).messages }
 
     /// Ends one subscription of a session that goes on.
     private mutating func end(

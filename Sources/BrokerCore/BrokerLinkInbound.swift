@@ -208,7 +208,9 @@ extension Broker {
         precondition(link >= 0, "an envelope before HELLO")
         switch frame.kind {
         case .acknowledge:
-            try acknowledge(link, upTo: body.loadUInt64(at: frame.fixed), into: &effects)
+            try acknowledge(
+                link, upTo: body.loadUInt64(at: frame.fixed), nowNanoseconds: nowNanoseconds,
+                into: &effects)
         case .interest, .disinterest, .interestEnd:
             try receiveInterest(frame, body, from: link, into: &effects)
         case .ping:

@@ -138,7 +138,7 @@ extension Broker {
         interestChanged(filter, exceptAt: link, into: &effects)
     }
 
-    private mutating func forget(
+    mutating func forget(
         _ filter: [UInt8], of link: Int, into effects: inout Effects
     ) {
         guard let heard = linkTable.links[link].heard.removeValue(forKey: filter) else { return }
@@ -148,7 +148,7 @@ extension Broker {
     }
 
     /// Enters what the peer wants into the trie, as far as our exports and its imports allow.
-    private mutating func reenter(_ filter: [UInt8], of link: Int) {
+    mutating func reenter(_ filter: [UInt8], of link: Int) {
         for entry in linkTable.links[link].heard[filter]?.entries ?? [] { trie.remove(entry) }
         var allowed: Set<[UInt8]> = []
         for export in linkTable.links[link].configuration.exports {

@@ -146,7 +146,7 @@ extension Broker {
 
     /// The peer has accepted all batches up to this one.
     mutating func acknowledge(
-        _ link: Int, upTo batch: UInt64, into effects: inout Effects
+        _ link: Int, upTo batch: UInt64, nowNanoseconds: UInt64, into effects: inout Effects
     ) throws(LinkFault) {
         let next =
             linkTable.links[link].resend == PacketPool.none
@@ -154,7 +154,7 @@ extension Broker {
         guard batch < next else {
             throw LinkFault(.malformed, "batch \(batch) is acknowledged and was never sent")
         }
-        release(link, upTo: batch)
+        release(link, upTo: batch, nowNanoseconds: nowNanoseconds)
         linkTable.links[link].checkInvariants()
         if let id = linkTable.links[link].connection, let slot = linkTable.slot(of: id),
             !subscriptions[Int(linkTable.links[link].subscription)].queue.isEmpty
@@ -163,12 +163,18 @@ extension Broker {
         }
     }
 
-    private mutating func release(_ link: Int, upTo batch: UInt64) {
+    /// - Parameter nowNanoseconds: when the peer said so; nil: it did not.
+    mutating func release(_ link: Int, upTo batch: UInt64, nowNanoseconds: UInt64?) {
         let account = sessions[Int(linkTable.links[link].session)].account
         while linkTable.links[link].firstBatch <= batch,
             !linkTable.links[link].unacknowledged.isEmpty
         {
             let packet = linkTable.links[link].unacknowledged.removeFirst(in: &pool)
+            let accepted = pool[packet].acceptedNanoseconds
+            if let nowNanoseconds, accepted > 0, nowNanoseconds >= accepted {
+                linkTable.links[link].statistics.acknowledgedAfterNanoseconds =
+                    nowNanoseconds - accepted
+            }
             quotas.releaseQueue(account, bytes: pool[packet].buffer.capacityBytes)
             pool.giveBack(packet)
             linkTable.links[link].firstBatch += 1
@@ -183,7 +189,7 @@ extension Broker {
         guard batch < linkTable.links[link].nextBatch else {
             throw LinkFault(.malformed, "OPEN speaks of batch \(batch), which was never sent")
         }
-        release(link, upTo: batch)
+        release(link, upTo: batch, nowNanoseconds: nil)
         linkTable.links[link].resend = linkTable.links[link].unacknowledged.head
         linkTable.links[link].resendBatch = linkTable.links[link].firstBatch
         linkTable.links[link].owesAcknowledgement = false

@@ -3,10 +3,18 @@ import BrokerWire
 /// Changing the key of a living connection. Protocol/forwarding.md, section 8.
 extension Broker {
     /// The keys of a link have changed on disk. A connector whose current key is another one now
-    /// asks its peer to go over to it.
+    /// asks its peer to go over to it. A connection whose key has been taken away ends.
     package mutating func linkKeysChanged(_ peer: String, into effects: inout Effects) {
         guard let link = linkTable.slots[peer], let id = linkTable.links[link].connection,
-            let slot = linkTable.slot(of: id), linkTable.connections[slot].isConnector,
+            let slot = linkTable.slot(of: id)
+        else { return }
+        let inUse = [linkTable.connections[slot].sendKey, linkTable.connections[slot].receiveKey]
+        guard inUse.allSatisfy({ linkTable.security?.accepts(key: $0, ofLink: peer) == true })
+        else {
+            let fault = LinkFault(.keyUnknown, "the key in use was taken out of the key file")
+            return failLink(slot, fault, into: &effects)
+        }
+        guard linkTable.connections[slot].isConnector,
             let key = linkTable.security?.currentKey(ofLink: peer),
             key != linkTable.connections[slot].sendKey,
             case .none = linkTable.connections[slot].rotation

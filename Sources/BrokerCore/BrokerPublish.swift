@@ -109,7 +109,9 @@ extension Broker {
                 subscriptions[subscription].unreportedLosses += 1
                 return false
             }
-            enqueue(pool.take(capacityBytes: capacity), for: subscription, into: &effects)
+            let packet = pool.take(capacityBytes: capacity)
+            pool[packet].acceptedNanoseconds = context.nowNanoseconds
+            enqueue(packet, for: subscription, into: &effects)
         }
         let packet = subscriptions[subscription].queue.tail
         if subscriptions[subscription].unreportedLosses > 0 {
@@ -165,6 +167,10 @@ extension Broker {
                 // Nothing left to drop: the user's quota is used up by other subscriptions.
                 return false
             case .dropOldest:
+                dropOldest(of: subscription)
+            case .block
+            where subscriptions[subscription].link >= 0 && hasDeliveriesQueued(subscription):
+                // A link is not ended for it: its peer would come back to the same queue.
                 dropOldest(of: subscription)
             case .disconnect, .block:
                 doomSlowSubscriber(subscription)

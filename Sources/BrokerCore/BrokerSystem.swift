@@ -104,19 +104,44 @@ extension Broker {
             statistics: statistics, users: quotas.active, quotas: quotas.settings,
             sessions: sessions.filter { $0.state != .vacant && $0.link < 0 }.map { session in
                 snapshot(of: session, nowNanoseconds: nowNanoseconds)
-            }, links: linkTable.links.map { snapshot(of: $0) })
+            }, links: linkTable.slots.values.sorted().map { slot in
+                snapshot(of: linkTable.links[slot], nowNanoseconds: nowNanoseconds)
+            })
     }
 
-    private func snapshot(of link: Link) -> BrokerSnapshot.Link {
+    private func snapshot(of link: Link, nowNanoseconds: UInt64) -> BrokerSnapshot.Link {
         let subscription = subscriptions[Int(link.subscription)]
         let slot = link.connection.flatMap { linkTable.slot(of: $0) }
+        let sent = contents(of: link.unacknowledged)
+        let queued = contents(of: subscription.queue)
         return BrokerSnapshot.Link(
             peer: link.configuration.peer, isConnected: slot != nil,
             keyID: slot.map { linkTable.connections[$0].sendKey } ?? 0,
-            statistics: link.statistics, queuedBytes: subscription.queue.bytes,
-            unacknowledgedBytes: link.unacknowledged.bytes,
+            statistics: link.statistics, queuedMessages: queued.messages,
+            queuedBytes: subscription.queue.bytes, queueBytesMax: subscription.queueBytesMax,
+            unacknowledgedMessages: sent.messages, unacknowledgedBytes: link.unacknowledged.bytes,
+            oldestAgeNanoseconds: (sent.acceptedNanoseconds ?? queued.acceptedNanoseconds).map {
+                nowNanoseconds - min($0, nowNanoseconds)
+            } ?? 0,
             messagesLost: subscription.messagesLost,
             filters: link.heard.keys.sorted { $0.lexicographicallyPrecedes($1) })
+    }
+
+    /// How many messages a queue holds, and when the oldest was accepted.
+    func contents(
+        of queue: PacketQueue
+    ) -> (messages: Int, acceptedNanoseconds: UInt64?) {
+        var messages = 0
+        var accepted: UInt64?
+        var packet = queue.head
+        while packet != PacketPool.none {
+            messages += pool[packet].deliveries
+            if accepted == nil, pool[packet].acceptedNanoseconds > 0 {
+                accepted = pool[packet].acceptedNanoseconds
+            }
+            packet = pool[packet].next
+        }
+        return (messages, accepted)
     }
 
     private func snapshot(
@@ -161,8 +186,14 @@ package struct BrokerSnapshot: Sendable {
         /// The key of the connection; 0: none.
         package let keyID: UInt64
         package let statistics: LinkStatistics
+        package let queuedMessages: Int
         package let queuedBytes: Int
+        package let queueBytesMax: Int
+        /// Sent, and not acknowledged by the peer.
+        package let unacknowledgedMessages: Int
         package let unacknowledgedBytes: Int
+        /// Of the oldest message that is queued or not acknowledged; 0: there is none.
+        package let oldestAgeNanoseconds: UInt64
         package let messagesLost: UInt64
         /// Filters that the peer wants.
         package let filters: [[UInt8]]

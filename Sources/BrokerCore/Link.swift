@@ -44,6 +44,9 @@ package struct LinkConfiguration: Equatable, Sendable {
 
     /// Why this cannot be a link, or nil.
     package func violation(ownName: String) -> String? {
+        guard LinkName.isValid(ownName) else {
+            return "'\(ownName)' is no name for a linked broker: give it one with --name"
+        }
         guard LinkName.isValid(peer) else {
             return "'\(peer)' is no name for a linked broker: letters, digits, '.', '_', '-', "
                 + "at most \(LinkLimits.nameBytesMax)"
@@ -84,10 +87,15 @@ package struct LinkStatistics: Equatable, Sendable {
     package internal(set) var bytesReceived: UInt64 = 0
     package internal(set) var connections: UInt64 = 0
     package internal(set) var roundTripNanoseconds: UInt64 = 0
+    /// From the acceptance of the first message of a batch to its acknowledgement by the peer;
+    /// of the batch that was acknowledged last.
+    package internal(set) var acknowledgedAfterNanoseconds: UInt64 = 0
     /// By what forwarding.md, section 6, calls it.
     package internal(set) var dropped: [DropReason: UInt64] = [:]
     /// Connections ended, by reason.
     package internal(set) var faults: [LinkFault.Reason: UInt64] = [:]
+
+    package init() {}
 
     package enum DropReason: String, Sendable, CaseIterable {
         case pathInvalid, loop, tooManyHops, originNotAllowed, identityInvalid, topicInvalid
@@ -104,7 +112,7 @@ package struct LinkConnectionID: Hashable, Sendable {
 /// One configured link: it outlives its connections. Owns what waits for the peer, and what is
 /// known of the peer's wishes.
 struct Link {
-    let configuration: LinkConfiguration
+    var configuration: LinkConfiguration
     /// The session and the subscription that stand for the peer among receivers.
     let session: Int32
     let subscription: Int32

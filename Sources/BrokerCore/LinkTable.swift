@@ -7,7 +7,9 @@ struct LinkTable {
     var connections: [LinkConnection] = []
     var freeConnections: [Int] = []
     var nextGeneration: UInt32 = 1
+    /// By peer. A link that was removed leaves a place behind that hears and wants nothing.
     var slots: [String: Int] = [:]
+    var freeLinks: [Int] = []
     /// How many local subscriptions have a filter.
     var localInterest: [[UInt8]: Int] = [:]
     var seen = SeenMessages()
@@ -43,52 +45,6 @@ struct LinkTable {
 
 /// Links as the shell sees them: it moves bytes and reports what happened to the streams.
 extension Broker {
-    /// Sets the links up, once, before the first session.
-    ///
-    /// - Precondition: each configuration is without `violation`, and no peer comes twice.
-    package mutating func configureLinks(
-        _ configurations: [LinkConfiguration], security: any LinkSecurity
-    ) {
-        precondition(linkTable.links.isEmpty && sessions.isEmpty)
-        precondition(configurations.count <= LinkLimits.linksMax)
-        precondition(LinkName.isValid(configuration.name))
-        LinkLimits.checkRelations()
-        linkTable.security = security
-        linkTable.ownPath = Array(configuration.name.utf8)
-        for link in configurations {
-            precondition(link.violation(ownName: configuration.name) == nil)
-            precondition(linkTable.slots[link.peer] == nil)
-            addLink(link, security)
-        }
-    }
-
-    private mutating func addLink(_ link: LinkConfiguration, _ security: any LinkSecurity) {
-        let index = linkTable.links.count
-        let slot = Int32(sessions.count)
-        var session = Session(id: SessionID(slot: slot, generation: nextGeneration))
-        nextGeneration &+= 1
-        session.link = Int32(index)
-        session.state = .active
-        session.name = link.peer
-        session.isWriteBlocked = true
-        session.account = quotas.openLink()
-        session.subscriptions[0] = Int32(subscriptions.count)
-        sessions.append(session)
-        var subscription = Subscription()
-        subscription.session = slot
-        subscription.link = Int32(index)
-        subscription.policy = .dropOldest
-        subscription.queueBytesMax = link.queueBytesMax
-        subscription.isSelective = true
-        linkTable.links.append(
-            Link(
-                configuration: link, session: slot,
-                subscription: Int32(subscriptions.count), epoch: security.randomNumber()))
-        subscriptions.append(subscription)
-        linkTable.slots[link.peer] = index
-        precondition(linkTable.slots.count == linkTable.links.count)
-    }
-
     /// A stream to the link's peer is open.
     ///
     /// - Returns: nil if the link has no key to connect with, or is connected.

@@ -15,6 +15,8 @@ struct PacketPool: ~Copyable {
         /// Serial of the received packet whose SENDER stands last in it; 0: no SENDER yet.
         var senderSerial: UInt64 = 0
         var isLossNotice = false
+        /// When the first message in it was accepted; 0: it holds none.
+        var acceptedNanoseconds: UInt64 = 0
 
         /// Appends a message if there is room for it behind a SENDER of its received packet.
         @inline(__always)
@@ -93,6 +95,7 @@ struct PacketPool: ~Copyable {
         packets[index].losses = 0
         packets[index].senderSerial = 0
         packets[index].isLossNotice = false
+        packets[index].acceptedNanoseconds = 0
         packets[index].buffer.clear()
         switch packets[index].buffer.capacityBytes {
         case batchBytes where freeBatch.count < Self.idleBatchesMax:

@@ -161,8 +161,7 @@ struct QuotaTable {
 
     /// Accounts in use.
     var active: [UserAccount] {
-        slots.filter { $0.key != SenderRecord.noID }.values.map { accounts[$0] }
-            .sorted { $0.uid < $1.uid }
+        slots.values.map { accounts[$0] }.sorted { $0.uid < $1.uid }
     }
 
     /// Other limits hold from now on. Who holds more than they allow keeps it, and gets no more.
@@ -197,15 +196,35 @@ struct QuotaTable {
         return slot
     }
 
-    /// The account that all links share. Its uid is nobody's, so that it is no user's.
-    mutating func openLink() -> Int {
-        let uid = SenderRecord.noID
+    // MARK: Links
+
+    /// An account of one link, with a limit of its own: nobody's uid, found under no uid, so that
+    /// it is no user's and what users or other links hold leaves it as it is.
+    mutating func openLink(queuedBytesMax: Int) -> Int {
+        var allowed = QuotaLimits()
+        allowed.queuedBytes = queuedBytesMax
+        var account = UserAccount(uid: SenderRecord.noID)
+        account.connections = 1
+        account.subscriptions = 1
         // Messages of other brokers are not counted here, so their rates never need filling.
-        let slot =
-            slots[uid] ?? makeAccount(uid: uid, settings.limits(of: uid), nowNanoseconds: 0)
-        accounts[slot].connections += 1
-        return slot
+        return place(account, allowed, Rates(allowed, nowNanoseconds: 0))
     }
+
+    /// Another limit; what is held beyond it is kept.
+    mutating func limitLink(_ slot: Int, queuedBytesMax: Int) {
+        precondition(accounts[slot].uid == SenderRecord.noID, "the account of a user")
+        limits[slot].queuedBytes = queuedBytesMax
+    }
+
+    /// The link is gone, and its subscription and queue have been given back before.
+    mutating func closeLink(_ slot: Int) {
+        precondition(accounts[slot].uid == SenderRecord.noID, "the account of a user")
+        accounts[slot].connections -= 1
+        precondition(accounts[slot] == UserAccount(uid: SenderRecord.noID), "a charge leaked")
+        free.append(slot)
+    }
+
+    // MARK: Charges
 
     mutating func finishGreeting(_ slot: Int) {
         precondition(accounts[slot].greetings > 0)
@@ -293,17 +312,23 @@ struct QuotaTable {
         precondition(slots[uid] == nil)
         let fresh = Rates(allowed, nowNanoseconds: nowNanoseconds)
         let kept = resting.removeValue(forKey: uid) ?? fresh
-        let slot = free.popLast() ?? accounts.count
-        if slot == accounts.count {
-            accounts.append(UserAccount(uid: uid))
-            limits.append(allowed)
-            rates.append(kept)
-        } else {
-            accounts[slot] = UserAccount(uid: uid)
-            limits[slot] = allowed
-            rates[slot] = kept
-        }
+        let slot = place(UserAccount(uid: uid), allowed, kept)
         slots[uid] = slot
+        return slot
+    }
+
+    private mutating func place(
+        _ account: UserAccount, _ allowed: QuotaLimits, _ allowance: Rates
+    ) -> Int {
+        guard let slot = free.popLast() else {
+            accounts.append(account)
+            limits.append(allowed)
+            rates.append(allowance)
+            return accounts.count - 1
+        }
+        accounts[slot] = account
+        limits[slot] = allowed
+        rates[slot] = allowance
         return slot
     }
 }

@@ -132,6 +132,49 @@ package struct ReloadDocument: Codable, Sendable {
     package var error: String?
     package var subscriptionsEnded: Int
     package var deliveriesWithdrawn: Int
+    /// Absent: the broker was started without a file of links.
+    package var links: LinkReloadDocument?
+}
+
+/// What `acl.reload` did to the links.
+package struct LinkReloadDocument: Codable, Sendable {
+    package var applied: Bool
+    package var path: String
+    package var error: String?
+    package var added: [String] = []
+    package var removed: [String] = []
+    /// Changed, and connected anew for it.
+    package var restarted: [String] = []
+    /// Changed without that.
+    package var adapted: [String] = []
+
+    init(_ changes: LinkChanges, path: String) {
+        applied = true
+        self.path = path
+        added = changes.added
+        removed = changes.removed
+        restarted = changes.restarted
+        adapted = changes.adapted
+    }
+
+    init(error: String, path: String) {
+        applied = false
+        self.path = path
+        self.error = error
+    }
+}
+
+/// Where the links in force come from, for status.
+struct LinkFileStatus: Encodable {
+    let path: String
+    /// How often links were changed since the start.
+    var changes = 0
+    /// Why the file as it is now is not in force.
+    var error: String?
+
+    init(path: String) {
+        self.path = path
+    }
 }
 
 /// Where the rules in force come from, for status.

@@ -3,7 +3,7 @@ import BrokerSigning
 
 /// The keys of all links, from their files. Confined to the reactor thread.
 final class LinkKeys: LinkSecurity {
-    private final class Ring {
+    final class Ring {
         let path: String
         var file: LinkKeyFile
         var version: LinkKeyFile.Version?
@@ -17,10 +17,23 @@ final class LinkKeys: LinkSecurity {
 
     private var rings: [String: Ring] = [:]
 
-    /// - Parameter paths: key file by link.
-    init(paths: [(link: String, path: String)]) throws(SigningError) {
-        for (link, path) in paths { rings[link] = try Ring(path: path) }
+    /// The keys for other links: read anew where the file is another, as they are where it is not.
+    func rings(
+        _ paths: [(link: String, path: String)]
+    ) throws(SigningError) -> [String: Ring] {
+        var wanted: [String: Ring] = [:]
+        for (link, path) in paths {
+            if let ring = rings[link], ring.path == path {
+                wanted[link] = ring
+            } else {
+                wanted[link] = try Ring(path: path)
+            }
+        }
+        return wanted
     }
+
+    /// Keys of links that are not among them are forgotten.
+    func replace(_ rings: [String: Ring]) { self.rings = rings }
 
     /// Reads files anew that have changed. One that is refused leaves the old keys in force.
     ///

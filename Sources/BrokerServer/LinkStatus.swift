@@ -1,16 +1,35 @@
+import BrokerConfig
 import BrokerCore
 import BrokerWire
 
-/// A link in the status document.
+/// A link in the status document. Protocol/forwarding.md, section 12, is the text.
 struct LinkStatus: Encodable {
     let link: String
+    /// `connects` or `listens`.
+    let role: String
+    let address: String
     /// `up` or `down`.
     let state: String
+    /// Absent while the link is down.
+    let connectedSeconds: UInt64?
+    /// Absent while the link is up, being dialed, or listening.
+    let nextDialMilliseconds: UInt64?
+    let lastError: String?
+    /// Since 1970.
+    let lastErrorSeconds: UInt64?
     /// Sixteen digits; absent while the link is down. Never more of a key than this.
     let keyID: String?
     let roundTripMicroseconds: UInt64
+    let rates: LinkRates
+    let queuedMessages: Int
     let queuedBytes: Int
+    let queueBytesMax: Int
+    let unacknowledgedMessages: Int
     let unacknowledgedBytes: Int
+    /// Messages that the peer has not acknowledged, and how old the oldest of them is.
+    let lagMessages: Int
+    let lagMilliseconds: UInt64
+    let acknowledgedAfterMicroseconds: UInt64
     let filters: [String]
     let connections: UInt64
     let messagesSent: UInt64
@@ -21,18 +40,32 @@ struct LinkStatus: Encodable {
     let bytesSent: UInt64
     let bytesReceived: UInt64
     let batchesResent: UInt64
+    let duplicates: UInt64
     /// What was not taken from the peer, by reason.
     let dropped: [String: UInt64]
     /// Connections that ended for a fault, by reason.
     let faults: [String: UInt64]
 
-    init(_ link: BrokerSnapshot.Link) {
+    init(_ link: BrokerSnapshot.Link, _ shell: LinkShellStatus) {
         self.link = link.peer
+        role = shell.isConnector ? "connects" : "listens"
+        address = shell.address
         state = link.isConnected ? "up" : "down"
+        connectedSeconds = link.isConnected ? shell.connectedSeconds : nil
+        nextDialMilliseconds = link.isConnected ? nil : shell.nextDialMilliseconds
+        lastError = shell.lastError?.text
+        lastErrorSeconds = shell.lastError.map { $0.wallNanoseconds / 1_000_000_000 }
         keyID = link.isConnected ? Self.digits(link.keyID) : nil
         roundTripMicroseconds = link.statistics.roundTripNanoseconds / 1_000
+        rates = shell.rates
+        queuedMessages = link.queuedMessages
         queuedBytes = link.queuedBytes
+        queueBytesMax = link.queueBytesMax
+        unacknowledgedMessages = link.unacknowledgedMessages
         unacknowledgedBytes = link.unacknowledgedBytes
+        lagMessages = link.queuedMessages + link.unacknowledgedMessages
+        lagMilliseconds = link.oldestAgeNanoseconds / 1_000_000
+        acknowledgedAfterMicroseconds = link.statistics.acknowledgedAfterNanoseconds / 1_000
         filters = link.filters.map { String(decoding: $0, as: UTF8.self) }
         connections = link.statistics.connections
         messagesSent = link.statistics.messagesSent
@@ -43,6 +76,7 @@ struct LinkStatus: Encodable {
         bytesSent = link.statistics.bytesSent
         bytesReceived = link.statistics.bytesReceived
         batchesResent = link.statistics.batchesResent
+        duplicates = link.statistics.dropped[.duplicate] ?? 0
         dropped = Dictionary(
             uniqueKeysWithValues: link.statistics.dropped.map { ($0.key.rawValue, $0.value) })
         faults = Dictionary(
@@ -52,5 +86,35 @@ struct LinkStatus: Encodable {
     private static func digits(_ id: UInt64) -> String {
         let digits = String(id, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}
+
+/// What the shell adds to the status of a link.
+struct LinkShellStatus {
+    let isConnector: Bool
+    let address: String
+    let connectedSeconds: UInt64?
+    let nextDialMilliseconds: UInt64?
+    let lastError: LinkProgress.Failure?
+    let rates: LinkRates
+}
+
+extension LinkStreams {
+    /// By peer, everything that the core does not know.
+    func shellStatus(nowNanoseconds: UInt64) -> [String: LinkShellStatus] {
+        var statuses: [String: LinkShellStatus] = [:]
+        for link in settings {
+            let known = progress[link.peer]
+            let next = dialing.contains(link.peer) ? nil : backOffs[link.peer]?.nextNanoseconds
+            statuses[link.peer] = LinkShellStatus(
+                isConnector: link.link.isConnector, address: "\(link.address)",
+                connectedSeconds: known?.connectedNanoseconds.map {
+                    (nowNanoseconds - min($0, nowNanoseconds)) / 1_000_000_000
+                },
+                nextDialMilliseconds: next.map {
+                    ($0 - min($0, nowNanoseconds)) / 1_000_000
+                }, lastError: known?.lastError, rates: known?.rates ?? LinkRates())
+        }
+        return statuses
     }
 }

@@ -1,3 +1,4 @@
+import BrokerConfig
 import BrokerCore
 import BrokerWire
 import LinuxIO
@@ -65,23 +66,45 @@ struct DialBackOff {
 struct LinkStreams: ~Copyable {
     static let reloadNanoseconds: UInt64 = 1_000_000_000
 
-    let settings: [LinkServerSettings]
-    let keys: LinkKeys?
-    var listeners: [LinkListener] = []
+    private(set) var settings: [LinkSettings] = []
+    let keys = LinkKeys()
+    /// By their number in tokens.
+    var listeners: [LinkListener?] = []
     var streams: [LinkStream?] = []
     var slots: [LinkConnectionID: Int] = [:]
     var backOffs: [String: DialBackOff] = [:]
+    /// By peer, for status.
+    var progress: [String: LinkProgress] = [:]
     /// Links with a stream of ours that has not ended.
     var dialing: Set<String> = []
     var nextGeneration: UInt32 = 1
     var nextReloadNanoseconds: UInt64 = 0
 
-    init(settings: [LinkServerSettings], keys: LinkKeys?, listeners: [LinkListener]) {
-        precondition(settings.isEmpty == (keys == nil))
+    init() {}
+
+    /// These are the links from now on. Those in `restarting` are dialed at once.
+    mutating func replace(
+        _ settings: [LinkSettings], restarting: Set<String>, nowNanoseconds: UInt64
+    ) {
+        let old = backOffs
+        let oldProgress = progress
+        progress = [:]
+        for link in settings {
+            progress[link.peer] =
+                oldProgress[link.peer] ?? LinkProgress(nowNanoseconds: nowNanoseconds)
+        }
+        backOffs = [:]
+        for link in settings where link.link.isConnector {
+            let kept = restarting.contains(link.peer) ? nil : old[link.peer]
+            backOffs[link.peer] = kept ?? DialBackOff()
+        }
+        dialing.formIntersection(backOffs.keys)
         self.settings = settings
-        self.keys = keys
-        self.listeners = listeners
-        for link in settings where link.isDialed { backOffs[link.peer] = DialBackOff() }
+    }
+
+    /// The number of the listener at an address.
+    func listener(at address: StreamAddress) -> Int? {
+        listeners.firstIndex { $0?.address == address }
     }
 
     func stream(_ token: UInt64) -> LinkStream? {
@@ -106,13 +129,6 @@ struct LinkStreams: ~Copyable {
         }
         return next
     }
-}
-
-/// What the reactor needs to know of a link.
-struct LinkServerSettings {
-    let peer: String
-    let address: StreamAddress
-    let isDialed: Bool
 }
 
 /// A listening socket for links.

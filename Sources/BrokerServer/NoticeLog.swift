@@ -6,6 +6,8 @@ import Logging
 /// Names of log metadata, in one place.
 enum LogKey {
     static let action = "action"
+    static let adapted = "adapted"
+    static let added = "added"
     static let address = "address"
     static let cause = "cause"
     static let deliveriesWithdrawn = "deliveries-withdrawn"
@@ -15,6 +17,8 @@ enum LogKey {
     static let openerPID = "opener-pid"
     static let openerUID = "opener-uid"
     static let reason = "reason"
+    static let removed = "removed"
+    static let restarted = "restarted"
     static let rule = "rule"
     static let rules = "rules"
     static let ruleLine = "line"

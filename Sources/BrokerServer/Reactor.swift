@@ -1,3 +1,4 @@
+import BrokerConfig
 import BrokerCore
 import BrokerWire
 import LinuxIO
@@ -37,9 +38,10 @@ struct Reactor: ~Copyable {
     private let listener: SeqpacketListener
     private let control: ReactorControl
     var nowNanoseconds: UInt64
-    /// Nil: there is no access file.
+    /// Nil: there is no file that could change.
     let keeper: RulesKeeper?
     var rulesStatus: RulesStatus
+    var linkFileStatus: LinkFileStatus?
     private var bytesSinceFlush = 0
     private var share = TurnShare(bytesMax: Reactor.bytesPerUserAndTurn)
     private var isAccepting = true
@@ -47,8 +49,8 @@ struct Reactor: ~Copyable {
 
     init(
         listener: consuming SeqpacketListener, control: ReactorControl,
-        broker configuration: BrokerConfiguration, rules: RulesInForce, logger: Logger,
-        links: consuming LinkStreams, linkConfigurations: [LinkConfiguration]
+        broker configuration: BrokerConfiguration, inForce: ConfigurationInForce,
+        logger: Logger, links: consuming LinkStreams
     ) throws(KernelError) {
         let epoll = try Epoll(eventsMax: Self.eventsMax)
         try epoll.add(
@@ -58,14 +60,13 @@ struct Reactor: ~Copyable {
         self.listener = listener
         self.control = control
         self.logger = logger
-        keeper = rules.keeper
-        rulesStatus = rules.status
+        keeper = inForce.keeper
+        rulesStatus = inForce.rulesStatus
+        linkFileStatus = inForce.linkFileStatus
         noticeLog = NoticeLog(logger: logger)
         nowNanoseconds = Clock.monotonicNanoseconds()
         broker = Broker(configuration: configuration, nowNanoseconds: nowNanoseconds)
-        if let keys = links.keys {
-            broker.configureLinks(linkConfigurations, security: keys)
-        }
+        broker.configureLinks(inForce.links.map(\.link), security: links.keys)
         self.links = links
     }
 
@@ -98,7 +99,7 @@ struct Reactor: ~Copyable {
             acceptConnections()
         case Self.wakeUpToken:
             control.wakeUp.drain()
-            for outcome in control.takeReloads() { rulesRead(outcome) }
+            for outcome in control.takeReloads() { configurationRead(outcome) }
             if control.isStopping { beginShutdown() }
         case let token where token & LinkToken.stream != 0:
             dispatchLink(token, readiness)
@@ -341,7 +342,9 @@ struct Reactor: ~Copyable {
     private mutating func perform(_ pending: borrowing Effects) {
         for request in pending.statusRequests {
             let document = StatusDocument.encode(
-                broker.snapshot(nowNanoseconds: nowNanoseconds), rules: rulesStatus)
+                broker.snapshot(nowNanoseconds: nowNanoseconds), rules: rulesStatus,
+                linkFile: linkFileStatus,
+                links: links.shellStatus(nowNanoseconds: nowNanoseconds))
             broker.answerStatus(
                 request, document: document.span, nowNanoseconds: nowNanoseconds,
                 into: &effects)

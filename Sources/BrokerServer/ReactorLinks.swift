@@ -1,3 +1,4 @@
+import BrokerConfig
 import BrokerCore
 import BrokerWire
 import LinuxIO
@@ -8,28 +9,43 @@ extension Reactor {
     // MARK: Opening
 
     mutating func watchLinkListeners() {
-        for (index, listener) in links.listeners.enumerated() {
-            do throws(KernelError) {
-                try epoll.add(
-                    listener.listener.descriptor,
-                    token: LinkToken.stream | LinkToken.listener | UInt64(index),
-                    interest: .readable)
-            } catch {
-                logger.error(
-                    "cannot listen for links",
-                    metadata: [
-                        LogKey.address: "\(listener.address)", LogKey.error: "\(error)",
-                    ])
-            }
+        for case (let index, .some(let listener)) in links.listeners.enumerated() {
+            watchLinkListener(listener, index)
         }
     }
 
-    mutating func stopLinkListeners() {
-        for listener in links.listeners {
-            try? epoll.remove(listener.listener.descriptor)
-            listener.listener.removePath()
+    private func watchLinkListener(_ listener: LinkListener, _ index: Int) {
+        do throws(KernelError) {
+            try epoll.add(
+                listener.listener.descriptor,
+                token: LinkToken.stream | LinkToken.listener | UInt64(index),
+                interest: .readable)
+        } catch {
+            logger.error(
+                "cannot listen for links",
+                metadata: [LogKey.address: "\(listener.address)", LogKey.error: "\(error)"])
         }
-        links.listeners = []
+    }
+
+    mutating func addLinkListener(_ listener: LinkListener) {
+        let index = links.listeners.firstIndex { $0 == nil } ?? links.listeners.count
+        if index == links.listeners.count {
+            links.listeners.append(listener)
+        } else {
+            links.listeners[index] = listener
+        }
+        watchLinkListener(listener, index)
+    }
+
+    mutating func stopLinkListener(_ index: Int) {
+        guard let listener = links.listeners[index] else { return }
+        try? epoll.remove(listener.listener.descriptor)
+        listener.listener.removePath()
+        links.listeners[index] = nil
+    }
+
+    mutating func stopLinkListeners() {
+        for index in links.listeners.indices { stopLinkListener(index) }
     }
 
     /// Dials what is due, and looks whether key files have changed.
@@ -38,14 +54,18 @@ extension Reactor {
             return
         }
         for link in links.settings
-        where link.isDialed && !links.dialing.contains(link.peer)
+        where link.link.isConnector && !links.dialing.contains(link.peer)
             && (links.backOffs[link.peer]?.nextNanoseconds ?? 0) <= nowNanoseconds
         {
             dial(link)
         }
         guard links.nextReloadNanoseconds <= nowNanoseconds else { return }
         links.nextReloadNanoseconds = nowNanoseconds + LinkStreams.reloadNanoseconds
-        guard let result = links.keys?.reload() else { return }
+        for link in links.settings {
+            guard let statistics = broker.linkStatistics(link.peer) else { continue }
+            links.progress[link.peer]?.take(statistics, nowNanoseconds: nowNanoseconds)
+        }
+        let result = links.keys.reload()
         for link in result.changed {
             logger.notice("link keys reloaded", metadata: [LogKey.link: "\(link)"])
             broker.linkKeysChanged(link, into: &effects)
@@ -57,7 +77,7 @@ extension Reactor {
         }
     }
 
-    private mutating func dial(_ link: LinkServerSettings) {
+    private mutating func dial(_ link: LinkSettings) {
         do throws(StreamError) {
             let descriptor = try connectStream(link.address)
             let stream = addStream(descriptor, dialed: link.peer)
@@ -71,17 +91,18 @@ extension Reactor {
     private mutating func dialFailed(_ peer: String, _ reason: String) {
         links.dialing.remove(peer)
         links.backOffs[peer]?.failed(nowNanoseconds: nowNanoseconds)
+        links.progress[peer]?.failed(reason, wallNanoseconds: Clock.realtimeNanoseconds())
         logger.info(
             "link peer not reached",
             metadata: [LogKey.link: "\(peer)", LogKey.error: "\(reason)"])
     }
 
     private mutating func acceptLinks(_ index: Int) {
-        guard index < links.listeners.count else { return }
+        guard index < links.listeners.count, let listener = links.listeners[index] else { return }
         for _ in 0..<LinkLimits.handshakesMax {
-            switch links.listeners[index].listener.accept() {
+            switch listener.listener.accept() {
             case .connection(let descriptor):
-                if links.listeners[index].listener.isTCP { disableDelay(descriptor) }
+                if listener.listener.isTCP { disableDelay(descriptor) }
                 guard let id = broker.linkAccepted(nowNanoseconds: nowNanoseconds) else {
                     logger.warning("too many unfinished handshakes, a connection was closed")
                     continue
@@ -251,7 +272,7 @@ extension Reactor {
         links.backOffs[peer]?.failed(nowNanoseconds: nowNanoseconds)
     }
 
-    private mutating func drop(_ stream: LinkStream) {
+    mutating func drop(_ stream: LinkStream) {
         watch(stream, nil)
         links.streams[stream.slot] = nil
     }
@@ -265,7 +286,18 @@ extension Reactor {
 
     mutating func note(_ notices: [LinkNotice]) {
         for notice in notices {
-            if notice.kind == .established { growInput(ofLink: notice.link) }
+            switch notice.kind {
+            case .established:
+                growInput(ofLink: notice.link)
+                links.progress[notice.link]?.connected(nowNanoseconds: nowNanoseconds)
+            case .ended, .refused:
+                let reason = notice.reason.map { "\($0): " } ?? ""
+                links.progress[notice.link]?.failed(
+                    reason + notice.explanation,
+                    wallNanoseconds: Clock.realtimeNanoseconds())
+            case .rotated, .rotationRefused, .lostByPeer:
+                break
+            }
             noticeLog.log(notice)
         }
     }

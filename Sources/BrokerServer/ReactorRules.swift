@@ -8,21 +8,28 @@ import Logging
 /// The access rules in the life of the reactor: what administrators ask, and what the keeper of
 /// the file has read.
 extension Reactor {
-    /// Puts what was read into force, or says why the old rules stay.
-    mutating func rulesRead(_ outcome: ReloadOutcome) {
+    /// Puts what was read into force, or says why the old rules and links stay.
+    mutating func configurationRead(_ outcome: ReloadOutcome) {
         var document = ReloadDocument(
-            applied: false, path: rulesStatus.path, rules: rulesStatus.rules, warnings: [],
-            subscriptionsEnded: 0,
-            deliveriesWithdrawn: 0)
-        switch outcome.result {
+            applied: true, path: rulesStatus.path, rules: rulesStatus.rules, warnings: [],
+            subscriptionsEnded: 0, deliveriesWithdrawn: 0)
+        if let rules = outcome.rules { document = rulesRead(rules, outcome.cause) }
+        if let links = outcome.links { document.links = linksRead(links, outcome.cause) }
+        for request in outcome.requests { answer(request, document) }
+    }
+
+    private mutating func rulesRead(
+        _ result: Result<AccessFile, AccessFileSource.Failure>, _ cause: ReloadCause
+    ) -> ReloadDocument {
+        switch result {
         case .failure(let failure):
             rulesStatus.error = failure.description
-            document.error = failure.description
             logger.error(
                 "access rules unchanged: the file is not usable",
-                metadata: [
-                    LogKey.cause: "\(outcome.cause.rawValue)", LogKey.error: "\(failure)",
-                ])
+                metadata: [LogKey.cause: "\(cause.rawValue)", LogKey.error: "\(failure)"])
+            return ReloadDocument(
+                applied: false, path: rulesStatus.path, rules: rulesStatus.rules, warnings: [],
+                error: failure.description, subscriptionsEnded: 0, deliveriesWithdrawn: 0)
         case .success(let file):
             let policy = file.policy(brokerUID: broker.policy.brokerUID)
             let change = broker.policyChanged(
@@ -31,22 +38,20 @@ extension Reactor {
             rulesStatus = RulesStatus(
                 policy, path: rulesStatus.path, warnings: file.warnings.map(\.description))
             rulesStatus.changes = changes
-            document = ReloadDocument(
-                applied: true, path: rulesStatus.path, rules: rulesStatus.rules,
-                warnings: rulesStatus.warnings,
-                subscriptionsEnded: change.subscriptionsEnded,
-                deliveriesWithdrawn: change.deliveriesWithdrawn)
             logger.notice(
                 "access rules changed",
                 metadata: [
-                    LogKey.cause: "\(outcome.cause.rawValue)",
+                    LogKey.cause: "\(cause.rawValue)",
                     LogKey.rules: "\(rulesStatus.rules)",
                     LogKey.warnings: "\(file.warnings.count)",
                     LogKey.subscriptionsEnded: "\(change.subscriptionsEnded)",
                     LogKey.deliveriesWithdrawn: "\(change.deliveriesWithdrawn)",
                 ])
+            return ReloadDocument(
+                applied: true, path: rulesStatus.path, rules: rulesStatus.rules,
+                warnings: rulesStatus.warnings, subscriptionsEnded: change.subscriptionsEnded,
+                deliveriesWithdrawn: change.deliveriesWithdrawn)
         }
-        for request in outcome.requests { answer(request, document) }
     }
 
     mutating func administer(_ request: Effects.AdminRequest) {
@@ -55,7 +60,7 @@ extension Reactor {
             if let keeper {
                 keeper.reload(for: request)
             } else {
-                refuse(request, "the broker was started without an access file")
+                refuse(request, "the broker was started without a configuration file")
             }
         case "acl.check":
             guard let question = parse(CheckRequest.self, request),

@@ -2,7 +2,7 @@ import BrokerConfig
 import BrokerCore
 import LinuxIO
 
-/// Why the access file is read.
+/// Why the configuration is read.
 package enum ReloadCause: String, Sendable {
     case start
     case signal
@@ -10,16 +10,18 @@ package enum ReloadCause: String, Sendable {
     case change
 }
 
-/// What came of reading it: the whole file, or why nothing changes.
+/// What came of reading it: each file whole, or why nothing changes. Nil: there is no such file,
+/// or it is as before.
 struct ReloadOutcome: Sendable {
     let cause: ReloadCause
-    let result: Result<AccessFile, AccessFileSource.Failure>
+    let rules: Result<AccessFile, AccessFileSource.Failure>?
+    let links: Result<[LinkSettings], AccessFileSource.Failure>?
     /// Administrators who wait for an answer.
     let requests: [Effects.AdminRequest]
 }
 
-/// Reads the access file on a thread of its own whenever it may have changed: on a signal, on
-/// request, and when something happens in its directory. Reading may block (names are looked
+/// Reads access file and links on a thread of its own whenever they may have changed: on a signal,
+/// on request, and when something happens in their directories. Reading may block (names are looked
 /// up), so it is never done on the reactor thread, which is handed the finished rules.
 final class RulesKeeper: Sendable {
     private struct State {
@@ -27,28 +29,39 @@ final class RulesKeeper: Sendable {
         var isSignalled = false
         var requests: [Effects.AdminRequest] = []
         /// What the latest outcome was made of; nil: it was a failure.
-        var content: TrustedFile.Content?
+        var rules: TrustedFile.Content?
+        var links: TrustedFile.Content?
     }
 
     private static let watchToken: UInt64 = 0
     private static let wakeUpToken: UInt64 = 1
 
-    private let source: AccessFileSource
+    private let rulesSource: AccessFileSource?
+    private let linksSource: LinkFileSource?
     private let wakeUp: EventFD
     private let state: Lock<State>
     private let deliver: @Sendable (ReloadOutcome) -> Void
 
     /// - Parameters:
-    ///   - content: what the rules in force were read from.
+    ///   - rules: the access file, and what the rules in force were read from.
+    ///   - links: the same of the links.
     ///   - deliver: called on the keeper's thread.
     init(
-        source: AccessFileSource, content: TrustedFile.Content,
+        rules: (source: AccessFileSource, content: TrustedFile.Content)?,
+        links: (source: LinkFileSource, content: TrustedFile.Content)?,
         deliver: @escaping @Sendable (ReloadOutcome) -> Void
     ) throws(KernelError) {
-        self.source = source
+        precondition(rules != nil || links != nil, "nothing to keep")
+        rulesSource = rules?.source
+        linksSource = links?.source
         self.deliver = deliver
         wakeUp = try EventFD()
-        state = Lock(State(content: content))
+        state = Lock(State(rules: rules?.content, links: links?.content))
+    }
+
+    /// What the file of links says could not be done: it is tried again when anything changes.
+    func linksRefused() {
+        state.withLock { $0.links = nil }
     }
 
     func reload() {
@@ -72,11 +85,10 @@ final class RulesKeeper: Sendable {
     func start() throws(KernelError) -> KernelError? {
         let epoll = try Epoll(eventsMax: 4)
         try epoll.add(wakeUp.descriptor, token: Self.wakeUpToken, interest: .readable)
-        let directory = source.path.lastIndex(of: "/").map { String(source.path[..<$0]) } ?? "."
         var watch: DirectoryWatch?
         var failure: KernelError?
         do throws(KernelError) {
-            watch = try DirectoryWatch(directory: directory.isEmpty ? "/" : directory)
+            watch = try DirectoryWatch(directories: directories)
         } catch {
             failure = error
         }
@@ -86,6 +98,16 @@ final class RulesKeeper: Sendable {
             run(parts)
         }
         return failure
+    }
+
+    private var directories: [String] {
+        let paths = Set([rulesSource?.path, linksSource?.path].compactMap { $0 })
+        return Set(
+            paths.map { path in
+                let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+                return directory.isEmpty ? "/" : directory
+            }
+        ).sorted()
     }
 
     /// What the thread takes along.
@@ -138,19 +160,38 @@ final class RulesKeeper: Sendable {
     }
 
     private func read(_ cause: ReloadCause, _ requests: [Effects.AdminRequest]) {
+        let rules = rulesSource.flatMap { source in
+            read(cause, remembering: \.rules) { () throws(AccessFileSource.Failure) in
+                let loaded = try source.load()
+                return (loaded.file, loaded.content)
+            }
+        }
+        let links = linksSource.flatMap { source in
+            read(cause, remembering: \.links) { () throws(AccessFileSource.Failure) in
+                let loaded = try source.load()
+                return (loaded.links, loaded.content)
+            }
+        }
+        guard rules != nil || links != nil || !requests.isEmpty else { return }
+        deliver(ReloadOutcome(cause: cause, rules: rules, links: links, requests: requests))
+    }
+
+    /// - Returns: nil if there is nothing new.
+    private func read<Value>(
+        _ cause: ReloadCause, remembering key: WritableKeyPath<State, TrustedFile.Content?>,
+        _ load: () throws(AccessFileSource.Failure) -> (Value, TrustedFile.Content)
+    ) -> Result<Value, AccessFileSource.Failure>? {
         do throws(AccessFileSource.Failure) {
-            let loaded = try source.load()
+            let (value, content) = try load()
             let isNew = state.withLock { state in
-                defer { state.content = loaded.content }
-                return state.content != loaded.content
+                defer { state[keyPath: key] = content }
+                return state[keyPath: key] != content
             }
             // Names may have come to mean others: who asks gets a fresh look.
-            guard isNew || cause != .change else { return }
-            deliver(
-                ReloadOutcome(cause: cause, result: .success(loaded.file), requests: requests))
+            return isNew || cause != .change ? .success(value) : nil
         } catch {
-            state.withLock { $0.content = nil }
-            deliver(ReloadOutcome(cause: cause, result: .failure(error), requests: requests))
+            state.withLock { $0[keyPath: key] = nil }
+            return .failure(error)
         }
     }
 }

@@ -16,11 +16,11 @@ package final class Server: Service {
     /// Taken by the reactor thread when it starts.
     private let listener: Lock<SeqpacketListener?>
     private let packetBytesMax: Int
-    private let rules: RulesInForce
+    private let inForce: ConfigurationInForce
 
     /// What `broker serve` tells of the rules it begins with.
-    package var warnings: [String] { rules.status.warnings }
-    package var ruleCount: Int { rules.status.rules }
+    package var warnings: [String] { inForce.rulesStatus.warnings }
+    package var ruleCount: Int { inForce.rulesStatus.rules }
 
     /// Opens the socket; afterwards clients can connect, though nobody answers before `run`.
     package init(
@@ -37,7 +37,7 @@ package final class Server: Service {
         } catch {
             throw ServerError("cannot make an eventfd: \(error)")
         }
-        rules = try RulesInForce(configuration, control: control)
+        inForce = try ConfigurationInForce(configuration, control: control)
         do throws(SocketPathError) {
             listener = Lock(
                 try SeqpacketListener(
@@ -68,14 +68,14 @@ package final class Server: Service {
     }
 
     private func serve() async throws {
-        let keeper = rules.keeper
+        let keeper = inForce.keeper
         let logger = logger
         let signals = Task {
             for await _ in await UnixSignalsSequence(trapping: .sighup) {
                 if let keeper {
                     keeper.reload()
                 } else {
-                    logger.notice("SIGHUP does nothing: there is no access file")
+                    logger.notice("SIGHUP does nothing: there is no configuration file")
                 }
             }
         }
@@ -93,15 +93,15 @@ package final class Server: Service {
     }
 
     private func startKeeper() throws(ServerError) {
-        guard let keeper = rules.keeper else { return }
+        guard let keeper = inForce.keeper else { return }
         do throws(KernelError) {
             if let failure = try keeper.start() {
                 logger.warning(
-                    "changes of the access file are noticed on SIGHUP and `broker acl reload` only",
+                    "changed files are noticed on SIGHUP and `broker acl reload` only",
                     metadata: [LogKey.error: "\(failure)"])
             }
         } catch {
-            throw ServerError("cannot watch the access file: \(error)")
+            throw ServerError("cannot watch the configuration: \(error)")
         }
     }
 
@@ -112,15 +112,14 @@ package final class Server: Service {
         }
         let links: LinkStreams
         do throws(ServerError) {
-            links = try openLinks()
+            links = try openLinks(inForce.links)
         } catch {
             return error
         }
         do throws(KernelError) {
             var reactor = try Reactor(
                 listener: listener, control: control, broker: makeBrokerConfiguration(),
-                rules: rules, logger: logger, links: links,
-                linkConfigurations: configuration.links.map(\.link))
+                inForce: inForce, logger: logger, links: links)
             reactor.run()
             return nil
         } catch {
@@ -139,8 +138,8 @@ package final class Server: Service {
                 pid: CurrentProcess.pid, uid: uid, gid: CurrentProcess.effectiveGroupID,
                 process: own?.inode ?? 0),
             packetBytesMax: packetBytesMax,
-            policy: rules.policy)
-        broker.quotas = rules.quotas
+            policy: inForce.policy)
+        broker.quotas = inForce.quotas
         broker.queueBytesPerSubscriptionMax = configuration.queueBytesMax
         return broker
     }
@@ -190,44 +189,5 @@ final class ReactorControl: Sendable {
     func stop() {
         stopping.store(true, ordering: .releasing)
         wakeUp.signal()
-    }
-}
-
-/// The rules a server begins with, and who looks after their file.
-struct RulesInForce: Sendable {
-    let policy: AccessPolicy
-    let quotas: QuotaSettings
-    let status: RulesStatus
-    let keeper: RulesKeeper?
-
-    init(
-        _ configuration: ServerConfiguration, control: ReactorControl
-    ) throws(ServerError) {
-        let uid = CurrentProcess.effectiveUserID
-        guard let path = configuration.accessFile else {
-            policy = configuration.isOpen ? .open(brokerUID: uid) : .ownerOnly(brokerUID: uid)
-            quotas = QuotaSettings()
-            status = RulesStatus(policy, path: nil, warnings: [])
-            keeper = nil
-            return
-        }
-        let source = AccessFileSource(path: path, brokerUID: uid)
-        let loaded: AccessFileSource.Loaded
-        do throws(AccessFileSource.Failure) {
-            loaded = try source.load()
-        } catch {
-            throw ServerError("the access rules cannot be used:\n\(error)")
-        }
-        policy = loaded.file.policy(brokerUID: uid)
-        quotas = loaded.file.quotas
-        status = RulesStatus(
-            policy, path: source.path, warnings: loaded.file.warnings.map(\.description))
-        do throws(KernelError) {
-            keeper = try RulesKeeper(source: source, content: loaded.content) {
-                control.deliver($0)
-            }
-        } catch {
-            throw ServerError("cannot make an eventfd: \(error)")
-        }
     }
 }

@@ -1,4 +1,3 @@
-package import BrokerConfig
 import BrokerWire
 
 /// What `broker serve` needs to know.
@@ -19,8 +18,8 @@ package struct ServerConfiguration: Sendable {
     /// Connections that may wait to be accepted.
     package var backlog: Int32 = 1_024
 
-    /// Links to other brokers.
-    package var links: [LinkSettings] = []
+    /// Path of the file with the links to other brokers; nil: there are none.
+    package var linkFile: String?
 
     package init(socketPath: String, name: String, version: String) {
         self.socketPath = socketPath

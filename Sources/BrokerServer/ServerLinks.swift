@@ -8,43 +8,59 @@ import Logging
 /// What the links of a server need before its reactor runs: keys that were read, sockets that
 /// listen.
 extension Server {
-    func openLinks() throws(ServerError) -> LinkStreams {
-        let settings = configuration.links
-        guard !settings.isEmpty else {
-            return LinkStreams(settings: [], keys: nil, listeners: [])
-        }
-        guard LinkName.isValid(configuration.name) else {
-            throw ServerError(
-                "'\(configuration.name)' is no name for a linked broker: give it one with --name")
-        }
-        let keys: LinkKeys
+    func openLinks(_ settings: [LinkSettings]) throws(ServerError) -> LinkStreams {
+        var links = LinkStreams()
+        let prepared = try links.prepare(settings)
+        links.keys.replace(prepared.rings)
+        links.listeners = prepared.listeners
+        links.replace(
+            settings, restarting: [], nowNanoseconds: Clock.monotonicNanoseconds())
+        for link in settings { link.warnIfReadable(logger) }
+        return links
+    }
+}
+
+extension LinkSettings {
+    /// Says that contents can be read on the way, where they can.
+    func warnIfReadable(_ logger: Logger) {
+        guard !address.isLocal else { return }
+        logger.warning(
+            "link without TLS: contents can be read on the way, though not altered",
+            metadata: [LogKey.link: "\(peer)", LogKey.address: "\(address)"])
+    }
+}
+
+/// Everything that may fail when links are set up or changed, done beforehand.
+struct PreparedLinks {
+    let rings: [String: LinkKeys.Ring]
+    /// Listeners that are not open yet.
+    let listeners: [LinkListener]
+}
+
+extension LinkStreams {
+    /// Reads keys and opens listeners for links that are to be put into force.
+    ///
+    /// - Throws: what is wrong; nothing has changed then.
+    func prepare(_ settings: [LinkSettings]) throws(ServerError) -> PreparedLinks {
+        let rings: [String: LinkKeys.Ring]
         do throws(SigningError) {
-            keys = try LinkKeys(paths: settings.map { ($0.link.peer, $0.keyPath) })
+            rings = try keys.rings(settings.map { ($0.peer, $0.keyPath) })
         } catch {
             throw ServerError("link keys: \(error)")
         }
-        var listeners: [LinkListener] = []
-        for link in settings {
-            if !link.address.isLocal {
-                logger.warning(
-                    "link without TLS: contents can be read on the way, though not altered",
-                    metadata: [
-                        LogKey.link: "\(link.link.peer)", LogKey.address: "\(link.address)",
-                    ])
-            }
-            guard !link.link.isConnector,
-                !listeners.contains(where: { $0.address == link.address })
-            else { continue }
+        var opened: [LinkListener] = []
+        for link in settings where !link.link.isConnector {
+            let isOpen =
+                listener(at: link.address) != nil
+                || opened.contains { $0.address == link.address }
+            if isOpen { continue }
             do throws(StreamError) {
-                listeners.append(try LinkListener(address: link.address, backlog: 64))
+                opened.append(try LinkListener(address: link.address, backlog: 64))
             } catch {
-                throw ServerError("link \(link.link.peer): \(error)")
+                for listener in opened { listener.listener.removePath() }
+                throw ServerError("link \(link.peer): \(error)")
             }
         }
-        return LinkStreams(
-            settings: settings.map {
-                LinkServerSettings(
-                    peer: $0.link.peer, address: $0.address, isDialed: $0.link.isConnector)
-            }, keys: keys, listeners: listeners)
+        return PreparedLinks(rings: rings, listeners: opened)
     }
 }

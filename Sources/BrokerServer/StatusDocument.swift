@@ -5,11 +5,22 @@ import LinuxIO
 
 /// The JSON document that `broker status` shows. Protocol/README.md, section 9.
 enum StatusDocument {
-    static func encode(_ snapshot: BrokerSnapshot, rules: RulesStatus) -> [UInt8] {
+    /// - Parameters:
+    ///   - linkFile: nil if the broker was started without one.
+    ///   - links: by peer, for each link of the snapshot.
+    static func encode(
+        _ snapshot: BrokerSnapshot, rules: RulesStatus, linkFile: LinkFileStatus? = nil,
+        links: [String: LinkShellStatus] = [:]
+    ) -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         do {
-            return Array(try encoder.encode(Document(snapshot, rules: rules)))
+            var document = Document(snapshot, rules: rules)
+            document.linkFile = linkFile
+            document.links = snapshot.links.compactMap { link in
+                links[link.peer].map { LinkStatus(link, $0) }
+            }
+            return Array(try encoder.encode(document))
         } catch {
             // Strings and numbers always encode.
             preconditionFailure("status does not encode: \(error)")
@@ -25,7 +36,8 @@ enum StatusDocument {
         let sessions: [Session]
         let users: [User]
         let rules: RulesStatus
-        let links: [LinkStatus]
+        var linkFile: LinkFileStatus?
+        var links: [LinkStatus] = []
 
         init(_ snapshot: BrokerSnapshot, rules: RulesStatus) {
             self.rules = rules
@@ -38,7 +50,6 @@ enum StatusDocument {
                 uniquingKeysWith: { first, _ in first })
             sessions = snapshot.sessions.map(Session.init)
             users = snapshot.users.map { User($0, snapshot.quotas.limits(of: $0.uid)) }
-            links = snapshot.links.map(LinkStatus.init)
         }
     }
 

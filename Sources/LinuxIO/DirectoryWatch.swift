@@ -1,14 +1,14 @@
 import CLinux
 import Glibc
 
-/// Tells when names in one directory change: files written, replaced, moved or removed. Readable
+/// Tells when names in some directories change: files written, replaced, moved or removed. Readable
 /// while something has changed since the last `drain`.
 public struct DirectoryWatch: ~Copyable, Sendable {
     public let descriptor: OwnedDescriptor
 
     /// The corresponding C functions are `inotify_init1` and `inotify_add_watch`.
-    public init(directory: String) throws(KernelError) {
-        precondition(!directory.isEmpty, "a directory has a name")
+    public init(directories: [String]) throws(KernelError) {
+        precondition(directories.allSatisfy { !$0.isEmpty }, "a directory has a name")
         let watch = OwnedDescriptor(
             adopting: try kernelTry("inotify_init1") {
                 inotify_init1(Int32(IN_CLOEXEC | IN_NONBLOCK))
@@ -17,8 +17,10 @@ public struct DirectoryWatch: ~Copyable, Sendable {
         let changes =
             IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF
             | IN_MOVE_SELF
-        try kernelTry("inotify_add_watch \(directory)") {
-            unsafe inotify_add_watch(number, directory, UInt32(changes))
+        for directory in directories {
+            try kernelTry("inotify_add_watch \(directory)") {
+                unsafe inotify_add_watch(number, directory, UInt32(changes))
+            }
         }
         descriptor = watch
     }

@@ -1,0 +1,60 @@
+import BrokerConfig
+import BrokerCore
+import LinuxIO
+
+/// The rules and links a server begins with, and who looks after their files.
+struct ConfigurationInForce: Sendable {
+    let policy: AccessPolicy
+    let quotas: QuotaSettings
+    let rulesStatus: RulesStatus
+    let links: [LinkSettings]
+    /// Nil: the broker was started without a file of links.
+    let linkFileStatus: LinkFileStatus?
+    /// Nil: there is no file to look after.
+    let keeper: RulesKeeper?
+
+    init(
+        _ configuration: ServerConfiguration, control: ReactorControl
+    ) throws(ServerError) {
+        let uid = CurrentProcess.effectiveUserID
+        let rules = configuration.accessFile.map { AccessFileSource(path: $0, brokerUID: uid) }
+        let loadedRules: AccessFileSource.Loaded?
+        do throws(AccessFileSource.Failure) {
+            loadedRules = try rules?.load()
+        } catch {
+            throw ServerError("the access rules cannot be used:\n\(error)")
+        }
+        let linkFile = configuration.linkFile.map {
+            LinkFileSource(path: $0, brokerUID: uid, ownName: configuration.name)
+        }
+        let loadedLinks: LinkFileSource.Loaded?
+        do throws(AccessFileSource.Failure) {
+            loadedLinks = try linkFile?.load()
+        } catch {
+            throw ServerError("the links cannot be used:\n\(error)")
+        }
+        if let loadedRules {
+            policy = loadedRules.file.policy(brokerUID: uid)
+        } else {
+            policy = configuration.isOpen ? .open(brokerUID: uid) : .ownerOnly(brokerUID: uid)
+        }
+        quotas = loadedRules?.file.quotas ?? QuotaSettings()
+        rulesStatus = RulesStatus(
+            policy, path: rules?.path,
+            warnings: loadedRules?.file.warnings.map(\.description) ?? [])
+        links = loadedLinks?.links ?? []
+        linkFileStatus = linkFile.map { LinkFileStatus(path: $0.path) }
+        guard rules != nil || linkFile != nil else {
+            keeper = nil
+            return
+        }
+        do throws(KernelError) {
+            keeper = try RulesKeeper(
+                rules: rules.flatMap { source in loadedRules.map { (source, $0.content) } },
+                links: linkFile.flatMap { source in loadedLinks.map { (source, $0.content) } },
+                deliver: { control.deliver($0) })
+        } catch {
+            throw ServerError("cannot make an eventfd: \(error)")
+        }
+    }
+}

@@ -1,0 +1,85 @@
+import BrokerConfig
+import BrokerCore
+import LinuxIO
+import Logging
+
+/// Links that change while the broker runs.
+extension Reactor {
+    /// Puts the links that were read into force, all of them, or says why the old ones stay.
+    mutating func linksRead(
+        _ result: Result<[LinkSettings], AccessFileSource.Failure>, _ cause: ReloadCause
+    ) -> LinkReloadDocument {
+        let path = linkFileStatus?.path ?? ""
+        let reason: String
+        switch result {
+        case .failure(let failure):
+            reason = failure.description
+        case .success(let settings):
+            do throws(ServerError) {
+                let changes = try change(to: settings)
+                log(changes, cause)
+                if !changes.isEmpty { linkFileStatus?.changes += 1 }
+                linkFileStatus?.error = nil
+                return LinkReloadDocument(changes, path: path)
+            } catch {
+                reason = error.description
+                keeper?.linksRefused()
+            }
+        }
+        linkFileStatus?.error = reason
+        logger.error(
+            "links unchanged: the file is not usable",
+            metadata: [LogKey.cause: "\(cause.rawValue)", LogKey.error: "\(reason)"])
+        return LinkReloadDocument(error: reason, path: path)
+    }
+
+    private func log(_ changes: LinkChanges, _ cause: ReloadCause) {
+        logger.notice(
+            "links changed",
+            metadata: [
+                LogKey.cause: "\(cause.rawValue)",
+                LogKey.added: "\(changes.added)", LogKey.removed: "\(changes.removed)",
+                LogKey.restarted: "\(changes.restarted)", LogKey.adapted: "\(changes.adapted)",
+            ])
+    }
+
+    /// Everything that can fail comes first.
+    private mutating func change(to settings: [LinkSettings]) throws(ServerError) -> LinkChanges {
+        guard !broker.isShuttingDown else { throw ServerError("the broker is stopping") }
+        let prepared = try links.prepare(settings)
+        let restarting = restarts(for: settings)
+        links.keys.replace(prepared.rings)
+        let changes = broker.linksChanged(
+            settings.map(\.link), restarting: restarting, into: &effects)
+        let ended = Set(changes.removed + changes.restarted)
+        // Streams that have not come as far as the core knows nothing of.
+        for case .some(let stream) in links.streams
+        where stream.connection == nil && stream.dialed.map(ended.contains) == true {
+            drop(stream)
+            if let peer = stream.dialed { links.dialing.remove(peer) }
+        }
+        for case (let index, .some(let listener)) in links.listeners.enumerated() {
+            let isWanted = settings.contains {
+                !$0.link.isConnector && $0.address == listener.address
+            }
+            if !isWanted { stopLinkListener(index) }
+        }
+        for listener in prepared.listeners { addLinkListener(listener) }
+        links.replace(settings, restarting: ended, nowNanoseconds: nowNanoseconds)
+        for link in settings where ended.union(changes.added).contains(link.peer) {
+            link.warnIfReadable(logger)
+        }
+        return changes
+    }
+
+    /// Links whose address, keys or security are others than before.
+    private func restarts(for settings: [LinkSettings]) -> Set<String> {
+        let old = Dictionary(uniqueKeysWithValues: links.settings.map { ($0.peer, $0) })
+        let changed = settings.filter { link in
+            guard var before = old[link.peer] else { return false }
+            before.link = link.link
+            return before != link
+        }
+        return Set(changed.map(\.peer))
+    }
+}
