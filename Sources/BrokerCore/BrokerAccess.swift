@@ -201,7 +201,9 @@ extension Broker {
         return nil
     }
 
-    func queuedDeliveries(of index: Int) -> Int { contents(of: subscriptions[index].queue).messages }
+    func queuedDeliveries(of index: Int) -> Int {
+        contents(of: subscriptions[index].queue).messages
+    }
 
     /// Ends one subscription of a session that goes on.
     private mutating func end(
