@@ -10,7 +10,7 @@ ROUNDS ?= layers client
 FORMATTED = Sources Tests Package.swift Fuzz Benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help sim build release test test-asan test-tsan check fmt fuzz-smoke bench demo install \
+.PHONY: help sim build release test test-asan test-tsan check fmt fuzz-smoke bench bench-peers demo install \
 	clean packages test-packages
 
 help: ## list the targets
@@ -60,6 +60,15 @@ fuzz-smoke: packages ## fuzz each target for a bounded number of inputs and a bo
 
 bench: packages ## run the benchmarks
 	BROKER_BENCHMARKS=1 $(SWIFT) run -c release --scratch-path .build-bench CoreBenchmark
+
+# For example: make bench-peers PEERS='--quick --only one-to-one'
+PEERS ?=
+
+bench-peers: release ## compare with redis, nats, mosquitto and dbus; PEERS=--quick, --help, …
+	@.ci/packages peers
+	@mkdir -p .build/peers
+	python3 Benchmarks/peers/peers.py --broker .build/release/broker --json .build/peers/peers.json \
+		--table .build/peers/peers.md --svg .build/peers/peers.svg $(PEERS)
 
 demo: release ## show the broker at work, with several users where root
 	.ci/demo

@@ -32,7 +32,8 @@ class Work:
     link: bool = False
 
     def messages_for(self, broker, scale):
-        return max(10, int(self.messages * broker.share * scale))
+        share = 1 if self.latency else broker.share
+        return max(10, int(self.messages * share * scale))
 
     def suits(self, broker):
         if self.link:

@@ -14,19 +14,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { RECEIVE_BYTES = 1 << 20, SEND_BUFFER_BYTES = 1 << 20, PATIENCE_SECONDS = 10 };
+enum { RECEIVE_BYTES = 1 << 20, SEND_BUFFER_BYTES = 1 << 20 };
 
 struct settings {
     const struct protocol *protocol;
     const char *address;
     const char *window_file;
     uint64_t messages, size, batch, batch_bytes, publisher, publishers, subscriber, subscribers;
-    uint64_t rate, window;
+    uint64_t rate, window, patience_seconds;
 };
 
 /* Shared by all processes of a run: what each subscriber has received of each publisher. A
@@ -205,8 +204,8 @@ static struct inbox open_inbox(const struct settings *settings) {
 }
 
 /* What has not come for this long is lost. */
-static void be_patient(const struct inbox *inbox) {
-    struct timeval patience = {.tv_sec = PATIENCE_SECONDS};
+static void be_patient(const struct inbox *inbox, uint64_t seconds) {
+    struct timeval patience = {.tv_sec = (time_t)seconds};
     setsockopt(inbox->socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 }
 
@@ -226,7 +225,7 @@ static void subscribe(const struct settings *settings) {
     struct inbox inbox = open_inbox(settings);
     struct progress *progress = map_progress(settings) + settings->subscriber;
     const struct receiver *receiver = &inbox.receiver;
-    be_patient(&inbox);
+    be_patient(&inbox, settings->patience_seconds);
     say_ready();
     uint64_t expected = settings->messages * settings->publishers;
     while (receiver->received < expected && receive_more(&inbox)) {
@@ -285,10 +284,9 @@ static void one_in_flight(
 }
 
 static void latency(struct settings *settings) {
-    prctl(PR_SET_TIMERSLACK, 1ul);
     settings->batch = 1;
     struct inbox inbox = open_inbox(settings);
-    be_patient(&inbox);
+    be_patient(&inbox, settings->patience_seconds);
     int socket = connect_to(settings);
     settings->protocol->greet_as_publisher(socket);
     uint32_t *delays = calloc(settings->messages, sizeof *delays);
@@ -325,6 +323,7 @@ static void read_option(struct settings *settings, const char *name, const char 
         {"--publisher", &settings->publisher}, {"--publishers", &settings->publishers},
         {"--subscriber", &settings->subscriber}, {"--subscribers", &settings->subscribers},
         {"--rate", &settings->rate}, {"--window", &settings->window},
+        {"--patience", &settings->patience_seconds},
     };
     if (strcmp(name, "--window-file") == 0) {
         settings->window_file = value;
@@ -350,7 +349,7 @@ static const struct protocol *protocol_named(const char *name) {
 int main(int count, char **arguments) {
     struct settings settings = {
         .messages = 1000000, .size = 128, .batch_bytes = 65536, .publishers = 1,
-        .subscribers = 1, .window = 65536};
+        .subscribers = 1, .window = 65536, .patience_seconds = 10};
     if (count < 4 || count % 2 != 0)
         fail("usage: client PROTOCOL publish|subscribe|latency ADDRESS [--option number]...");
     settings.protocol = protocol_named(arguments[1]);

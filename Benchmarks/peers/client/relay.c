@@ -1,7 +1,7 @@
 /* The reference floor: the least that a broker of this kind has to do, in C. Takes packets of many
    frames over SOCK_SEQPACKET with the credentials of each packet, puts a 64-byte attestation
-   before each payload, and sends everything to every subscriber. It routes, decides and bounds
-   nothing.
+   before each payload, and sends everything to every subscriber: packets are filled with what is
+   there already, and nothing waits for more. It routes, decides and bounds nothing.
 
        relay SOCKET */
 #include "floor.h"
@@ -17,7 +17,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { PACKETS = 8, SUBSCRIBERS_MAX = 64, SEND_BUFFER_BYTES = 1 << 20 };
+enum {
+    PACKETS = 64,
+    SUBSCRIBERS_MAX = 64,
+    SEND_BUFFER_BYTES = 1 << 20,
+    /* A packet goes out when it has become as long as this. */
+    FULL_BYTES = 65536,
+    /* The attestation makes the shortest frame, head and stamp, 3.7 times as long. */
+    ROOM_BYTES = FULL_BYTES + 4 * PACKET_BYTES_MAX,
+};
 
 struct control {
     _Alignas(struct cmsghdr) char bytes[CMSG_SPACE(sizeof(struct ucred))];
@@ -31,10 +39,8 @@ static struct {
 } in;
 
 static struct {
-    struct mmsghdr messages[PACKETS];
-    struct iovec vectors[PACKETS];
-    uint8_t *bytes[PACKETS];
-    size_t room;
+    uint8_t *bytes;
+    size_t count;
 } out;
 
 static int subscribers[SUBSCRIBERS_MAX], subscriber_count;
@@ -63,41 +69,34 @@ static struct ucred credentials_of(struct msghdr *message) {
     return credentials;
 }
 
-/* Returns how long the packet has become. */
-static size_t reframe(const uint8_t *from, size_t bytes, uint8_t *to, struct ucred sender) {
+static void send_to_all(void) {
+    for (int index = 0; index < subscriber_count && out.count > 0; index++) {
+        ssize_t sent = send(subscribers[index], out.bytes, out.count, MSG_NOSIGNAL);
+        require(sent > 0 || errno == EPIPE || errno == ECONNRESET, "send");
+    }
+    out.count = 0;
+}
+
+static void reframe(const uint8_t *from, size_t bytes, struct ucred sender) {
     uint8_t attestation[ATTESTATION_BYTES] = {0};
     memcpy(attestation, &sender, sizeof sender);
-    size_t at = 0, written = 0;
+    size_t at = 0;
     while (bytes - at >= FRAME_HEAD_BYTES) {
         size_t whole = read_u32(from + at);
         require(
             whole >= FRAME_HEAD_BYTES && whole <= bytes - at
-                && written + whole + ATTESTATION_BYTES <= out.room
                 && read_u32(from + at + 4) == KIND_PUBLISH,
             "a broken frame");
-        uint8_t *frame = to + written;
+        uint8_t *frame = out.bytes + out.count;
         write_u32(frame, (uint32_t)(whole + ATTESTATION_BYTES));
         write_u32(frame + 4, KIND_DELIVER);
         memcpy(frame + FRAME_HEAD_BYTES, attestation, ATTESTATION_BYTES);
         memcpy(frame + FRAME_HEAD_BYTES + ATTESTATION_BYTES, from + at + FRAME_HEAD_BYTES,
             whole - FRAME_HEAD_BYTES);
         at += whole;
-        written += whole + ATTESTATION_BYTES;
+        out.count += whole + ATTESTATION_BYTES;
     }
     require(at == bytes, "a packet with bytes left over");
-    return written;
-}
-
-static void send_to_all(int count) {
-    for (int index = 0; index < subscriber_count; index++) {
-        for (int sent = 0; sent < count;) {
-            int now = sendmmsg(subscribers[index], out.messages + sent, (unsigned)(count - sent),
-                MSG_NOSIGNAL);
-            if (now < 0 && (errno == EPIPE || errno == ECONNRESET)) break;
-            require(now > 0, "sendmmsg");
-            sent += now;
-        }
-    }
 }
 
 /* A connection says first what it is. */
@@ -130,29 +129,23 @@ static void relay_from(int client) {
         introduce(client, in.messages[0].msg_len);
         return;
     }
-    int filled = 0;
     /* At the end of the stream the last of the packets is empty. */
-    for (; filled < count && in.messages[filled].msg_len > 0; filled++) {
-        struct ucred sender = credentials_of(&in.messages[filled].msg_hdr);
-        out.vectors[filled].iov_len = reframe(
-            in.bytes[filled], in.messages[filled].msg_len, out.bytes[filled], sender);
+    for (int index = 0; index < count && in.messages[index].msg_len > 0; index++) {
+        size_t bytes = in.messages[index].msg_len;
+        if (out.count > 0 && out.count + bytes > FULL_BYTES) send_to_all();
+        reframe(in.bytes[index], bytes, credentials_of(&in.messages[index].msg_hdr));
     }
-    send_to_all(filled);
+    send_to_all();
 }
 
 static void prepare_buffers(void) {
-    /* A frame of one stamp becomes almost four times as long. */
-    out.room = 4 * PACKET_BYTES_MAX;
+    out.bytes = malloc(ROOM_BYTES);
     for (int index = 0; index < PACKETS; index++) {
         in.bytes[index] = malloc(PACKET_BYTES_MAX);
-        out.bytes[index] = malloc(out.room);
         in.vectors[index] = (struct iovec){in.bytes[index], PACKET_BYTES_MAX};
-        out.vectors[index] = (struct iovec){out.bytes[index], 0};
         in.messages[index].msg_hdr = (struct msghdr){
             .msg_iov = &in.vectors[index], .msg_iovlen = 1,
             .msg_control = in.controls[index].bytes};
-        out.messages[index].msg_hdr =
-            (struct msghdr){.msg_iov = &out.vectors[index], .msg_iovlen = 1};
     }
 }
 
