@@ -180,7 +180,7 @@ struct AclEdit {
         } catch {
             throw CommandFailure(.failure, "nothing was changed:\n\(error)")
         }
-        for warning in result.warnings { diagnostics.note("warning: \(warning)") }
+        for warning in result.warnings.report() { diagnostics.note("warning: \(warning)") }
         await tellBroker()
     }
 

@@ -19,7 +19,7 @@ struct AclList: ParsableCommand {
     func run() throws {
         let loaded = try file.load().file
         let diagnostics = Diagnostics(command: "acl list")
-        for warning in loaded.warnings { diagnostics.note("warning: \(warning)") }
+        for warning in loaded.warnings.report() { diagnostics.note("warning: \(warning)") }
         let documents = loaded.rules.enumerated().map { RuleDocument($1, number: $0 + 1) }
         switch format {
         case .json: try Output().write(prettyJSON(documents))

@@ -99,7 +99,9 @@ package enum AccessSurvey {
             let last = index + 1 < sorted.count ? sorted[index + 1] - 1 : UInt32.max - 1
             let subject = Subject.local(uid: first, gid: first)
             let decision = policy.decide(action, topic, isFilter: isFilter, subject)
-            let isRest = !policy.rules.contains { $0.uids.contains { $0.contains(first) } }
+            let isRest = !policy.rules(for: first).contains { entry in
+                entry.rule.uids.contains { $0.contains(first) }
+            }
             if let previous = entries.last, previous.decision.rule == decision.rule,
                 previous.decision.isAllowed == decision.isAllowed, previous.isRest == isRest
             {

@@ -21,23 +21,15 @@ package struct AccessFile: Equatable, Sendable {
     package init(
         parsing bytes: [UInt8], names: NameDirectory = .system
     ) throws(ConfigurationError) {
-        let text: String
-        let tree: TOMLTree
+        let root: TOMLSection
         do throws(ConfigurationProblem) {
-            text = try Self.text(of: bytes)
-            tree = try TOMLTree(parsing: text)
+            try Self.check(bytes)
+            root = try TOMLReader.read(bytes)
         } catch {
             throw ConfigurationError([error])
         }
-        guard case .table(let members) = tree else { throw ConfigurationError("not a table") }
-        if members.isEmpty {
-            warnings = [
-                ConfigurationProblem(line: 0, "the file holds no rules: everything is denied")
-            ]
-            return
-        }
-        var reader = AccessFileReader(lines: TOMLLines(bytes), names: names)
-        reader.read(members)
+        var reader = AccessFileReader(names: names)
+        if !root.isEmpty { reader.read(root) }
         guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
         rules = reader.rules
         quotas = reader.quotas
@@ -50,8 +42,8 @@ package struct AccessFile: Equatable, Sendable {
         warnings.sort { $0.line < $1.line }
     }
 
-    /// What a parser would pass over, or stop at without a word for it.
-    private static func text(of bytes: [UInt8]) throws(ConfigurationProblem) -> String {
+    /// What is no text, or not all of it.
+    private static func check(_ bytes: [UInt8]) throws(ConfigurationProblem) {
         let marks: [(bytes: [UInt8], name: String)] = [
             ([0xEF, 0xBB, 0xBF], "UTF-8"), ([0xFF, 0xFE], "UTF-16"), ([0xFE, 0xFF], "UTF-16"),
         ]
@@ -64,28 +56,17 @@ package struct AccessFile: Equatable, Sendable {
         if bytes.count > bytesMax {
             throw ConfigurationProblem(line: 0, "the file is larger than \(bytesMax) bytes")
         }
-        guard let text = String(validating: bytes, as: UTF8.self) else {
+        guard String(validating: bytes, as: UTF8.self) != nil else {
             throw ConfigurationProblem(line: 0, "the file is not UTF-8")
         }
         if let nul = bytes.firstIndex(of: 0) {
             throw ConfigurationProblem(line: line(of: nul, in: bytes), "a NUL byte")
-        }
-        if let offset = bytes.indices.first(where: { writesNUL(bytes[$0...]) }) {
-            throw ConfigurationProblem(
-                line: line(of: offset, in: bytes), "a NUL character within a string")
         }
         if let last = bytes.last, last != UInt8(ascii: "\n") {
             throw ConfigurationProblem(
                 line: line(of: bytes.count, in: bytes),
                 "the last line has no end: the file may have been cut off")
         }
-        return text
-    }
-
-    /// Whether `\u0000` or `\U00000000` stands here.
-    private static func writesNUL(_ bytes: ArraySlice<UInt8>) -> Bool {
-        bytes.first == UInt8(ascii: "\\")
-            && (bytes.starts(with: "\\u0000".utf8) || bytes.starts(with: "\\U00000000".utf8))
     }
 
     private static func line(of offset: Int, in bytes: [UInt8]) -> Int {

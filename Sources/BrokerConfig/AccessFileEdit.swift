@@ -69,8 +69,8 @@ package enum AccessFileEdit {
         if !result.isEmpty && result.last != UInt8(ascii: "\n") {
             result.append(UInt8(ascii: "\n"))
         }
-        let sections = TOMLLines(text).sections
-        let isBare = sections.count == 1 && sections[0].keys.isEmpty
+        // What is broken before will be so afterwards, and is reported then.
+        let isBare = (try? TOMLReader.read(text))?.isEmpty ?? false
         if isBare { result += Array("version = 1\n".utf8) }
         result += Array(("\n" + draft.text).utf8)
         return result
@@ -80,7 +80,7 @@ package enum AccessFileEdit {
     package static func removing(
         ruleAt index: Int, from text: [UInt8]
     ) throws(ConfigurationError) -> [UInt8] {
-        let rules = TOMLLines(text).elements(of: "rule")
+        let rules = Self.rules(of: text)
         guard index >= 0, index < rules.count else {
             throw ConfigurationError("there is no rule \(index + 1) written as [[rule]]")
         }
@@ -93,11 +93,16 @@ package enum AccessFileEdit {
 
     /// The rule of that index (from 0) as it is written; empty if it is not written as [[rule]].
     package static func text(ofRuleAt index: Int, in text: [UInt8]) -> String {
-        let rules = TOMLLines(text).elements(of: "rule")
+        let rules = Self.rules(of: text)
         guard index >= 0, index < rules.count else { return "" }
         let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         return lines[(rules[index].line - 1)..<rules[index].lastLine]
             .map { String(decoding: $0, as: UTF8.self) + "\n" }.joined()
+    }
+
+    /// The rules that are written as `[[rule]]`.
+    private static func rules(of text: [UInt8]) -> [TOMLSection] {
+        (try? TOMLReader.read(text))?.elements(of: "rule") ?? []
     }
 
     private static func isBlank(_ line: ArraySlice<UInt8>) -> Bool {

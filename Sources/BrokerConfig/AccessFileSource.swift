@@ -39,23 +39,24 @@ package struct AccessFileSource: Sendable {
             case .unreadable(let error):
                 error.description
             case .invalid(let path, let error):
-                error.problems.map { problem in
-                    problem.line == 0
-                        ? "\(path): \(problem.text)" : "\(path):\(problem.line): \(problem.text)"
-                }.joined(separator: "\n")
+                error.problems.report(path: path).joined(separator: "\n")
             }
         }
     }
 
     package func load() throws(Failure) -> Loaded {
-        let content: TrustedFile.Content
+        let content = try read()
+        return Loaded(file: try parse(content.bytes), content: content)
+    }
+
+    /// The bytes as they are, of a file that only its owners can have written.
+    package func read() throws(Failure) -> TrustedFile.Content {
         do throws(TrustedFileError) {
             let file = try TrustedFile(path: path, trustedUIDs: [brokerUID])
-            content = try file.read(bytesMax: AccessFile.bytesMax)
+            return try file.read(bytesMax: AccessFile.bytesMax)
         } catch {
             throw .unreadable(error)
         }
-        return Loaded(file: try parse(content.bytes), content: content)
     }
 
     package func parse(_ bytes: [UInt8]) throws(Failure) -> AccessFile {

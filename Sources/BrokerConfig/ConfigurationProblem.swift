@@ -25,7 +25,23 @@ package struct ConfigurationError: Error, Equatable, Sendable, CustomStringConve
         self.init([ConfigurationProblem(line: line, text)])
     }
 
-    package var description: String {
-        problems.map(\.description).joined(separator: "\n")
+    package var description: String { problems.report().joined(separator: "\n") }
+}
+
+extension [ConfigurationProblem] {
+    /// As many as somebody reads before mending the file.
+    private static var reportedMax: Int { 20 }
+
+    /// One line for each of the first, and one that counts the others.
+    ///
+    /// - Parameter path: of the file, to stand before each line.
+    package func report(path: String? = nil) -> [String] {
+        let lines = prefix(Self.reportedMax).map { problem in
+            guard let path else { return problem.description }
+            return problem.line == 0
+                ? "\(path): \(problem.text)" : "\(path):\(problem.line): \(problem.text)"
+        }
+        let rest = count - lines.count
+        return rest > 0 ? lines + ["and \(rest) more"] : lines
     }
 }

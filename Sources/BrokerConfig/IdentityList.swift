@@ -31,40 +31,38 @@ struct IdentityList {
     var problems: [String] = []
     var warnings: [String] = []
 
-    init(_ tree: TOMLTree, _ kind: Kind, _ names: NameDirectory) {
-        let values: [TOMLTree] =
-            switch tree {
-            case .array(let values): values
-            default: [tree]
-            }
+    init(_ tree: TOMLTree, _ kind: Kind, _ names: inout NameLookup) {
+        let values = tree.elements
         if values.isEmpty {
             problems.append("an empty list matches nobody: leave the key out, or name somebody")
         }
-        for value in values { add(value, kind, names) }
+        for value in values { add(value, kind, &names) }
         if isAny && !ranges.isEmpty { warnings.append("\"any\" makes the other values idle") }
     }
 
-    private mutating func add(_ value: TOMLTree, _ kind: Kind, _ names: NameDirectory) {
+    private mutating func add(_ value: TOMLTree, _ kind: Kind, _ names: inout NameLookup) {
         switch value {
         case .integer(let number):
             guard let id = Self.check(number: number, kind, &problems) else { return }
             add(IDRange(first: id, last: id), "\(number)", kind)
         case .string(let text):
-            add(text, kind, names)
+            add(text, kind, &names)
         case .table, .array, .boolean, .other:
             problems.append("a \(kind.word) is a number, a name or a range, not \(value.kind)")
         }
     }
 
-    private mutating func add(_ text: String, _ kind: Kind, _ names: NameDirectory) {
+    private mutating func add(_ text: String, _ kind: Kind, _ names: inout NameLookup) {
         if text == "any" || text == "*" {
             isAny = true
             return
         }
-        let ends = text.split(separator: "-", omittingEmptySubsequences: false)
-        let isNumeric = !text.isEmpty && text.allSatisfy { $0 == "-" || ("0"..."9").contains($0) }
+        let isNumeric =
+            !text.isEmpty
+            && text.utf8.allSatisfy { $0 == UInt8(ascii: "-") || (0x30...0x39).contains($0) }
         if isNumeric {
-            let numbers = ends.map { Int($0) }
+            let numbers = text.split(separator: "-", omittingEmptySubsequences: false)
+                .map { Int($0) }
             guard (1...2).contains(numbers.count), let first = numbers.first ?? nil,
                 let last = numbers.last ?? nil
             else {
@@ -81,7 +79,7 @@ struct IdentityList {
             add(IDRange(first: low, last: high), text, kind)
             return
         }
-        guard let id = kind == .user ? names.userID(text) : names.groupID(text) else {
+        guard let id = names.id(of: text, kind) else {
             problems.append("there is no \(kind.namedThing) \(text.debugDescription)")
             return
         }
@@ -115,7 +113,8 @@ struct IdentityList {
     /// The ranges for a rule that only allows: the unmapped are nobody, so a range does not take
     /// them along; they have to be named.
     var rangesForAllowing: [IDRange] {
-        ranges.flatMap { range -> [IDRange] in
+        guard ranges.contains(where: { $0.contains(Self.unmappedID) }) else { return ranges }
+        return ranges.flatMap { range -> [IDRange] in
             guard range.contains(Self.unmappedID), range.first < range.last else { return [range] }
             var parts: [IDRange] = []
             if range.first < Self.unmappedID {

@@ -26,21 +26,25 @@ package struct LinkFileSource: Sendable {
     }
 
     package func load() throws(AccessFileSource.Failure) -> Loaded {
-        let content: TrustedFile.Content
+        let content = try read()
+        return Loaded(links: try parse(content.bytes), content: content)
+    }
+
+    /// The bytes as they are, of a file that only its owners can have written.
+    package func read() throws(AccessFileSource.Failure) -> TrustedFile.Content {
         do throws(TrustedFileError) {
             let file = try TrustedFile(path: path, trustedUIDs: [brokerUID])
-            content = try file.read(bytesMax: Self.bytesMax)
+            return try file.read(bytesMax: Self.bytesMax)
         } catch {
             throw .unreadable(error)
         }
-        guard let text = String(validating: content.bytes, as: UTF8.self) else {
-            throw .invalid(path: path, ConfigurationError("the file is not UTF-8"))
-        }
-        do throws(LinkFileError) {
-            return Loaded(
-                links: try LinkFile.parse(text, ownName: ownName), content: content)
+    }
+
+    package func parse(_ bytes: [UInt8]) throws(AccessFileSource.Failure) -> [LinkSettings] {
+        do throws(ConfigurationError) {
+            return try LinkFile.parse(bytes, ownName: ownName)
         } catch {
-            throw .invalid(path: path, ConfigurationError(error.description))
+            throw .invalid(path: path, error)
         }
     }
 }

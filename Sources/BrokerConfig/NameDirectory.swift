@@ -22,3 +22,30 @@ package struct NameDirectory: Sendable {
         userID: { Users.id(ofUser: $0) }, groupID: { Users.id(ofGroup: $0) },
         users: { Users.all() })
 }
+
+/// Looks names up for one file, each once: rules repeat them.
+struct NameLookup {
+    private let names: NameDirectory
+    private var users: [String: UInt32?] = [:]
+    private var groups: [String: UInt32?] = [:]
+
+    init(_ names: NameDirectory) {
+        self.names = names
+    }
+
+    mutating func id(of name: String, _ kind: IdentityList.Kind) -> UInt32? {
+        switch kind {
+        case .user: Self.id(of: name, in: &users, names.userID)
+        case .group: Self.id(of: name, in: &groups, names.groupID)
+        }
+    }
+
+    private static func id(
+        of name: String, in known: inout [String: UInt32?], _ lookUp: (String) -> UInt32?
+    ) -> UInt32? {
+        if let id = known[name] { return id }
+        let id = lookUp(name)
+        known[name] = .some(id)
+        return id
+    }
+}

@@ -40,6 +40,7 @@ package struct AccessPolicy: Equatable, Sendable {
     package let brokerUID: UInt32
     /// For `%n`; those who are not in it have no name.
     package let userNames: [UInt32: String]
+    private let index: RuleIndex
 
     /// No rules are configured: root and the broker's own uid may do everything, others nothing,
     /// and root of another host is not root here.
@@ -78,6 +79,12 @@ package struct AccessPolicy: Equatable, Sendable {
         self.rules = rules
         self.brokerUID = brokerUID
         self.userNames = userNames
+        index = RuleIndex(rules)
+    }
+
+    /// The rules that may speak of a uid, and their indices in `rules`, in the order of the file.
+    package func rules(for uid: UInt32) -> some Sequence<(index: Int, rule: AccessRule)> {
+        index.candidates(for: uid).lazy.map { (Int($0), rules[Int($0)]) }
     }
 
     /// An empty file must not lock out whoever is to repair it.

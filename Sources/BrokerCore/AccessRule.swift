@@ -47,6 +47,11 @@ package struct ActionSet: OptionSet, Hashable, Sendable {
     package func contains(_ action: Action) -> Bool { rawValue & 1 << action.rawValue != 0 }
 
     package var actions: [Action] { Action.allCases.filter { contains($0) } }
+
+    private static let onTopics = ActionSet(Action.allCases.filter(\.needsTopic))
+
+    /// Whether a rule about one of them has to say for which topics.
+    package var needsTopic: Bool { !isDisjoint(with: Self.onTopics) }
 }
 
 /// Everything about a sender that a decision may depend on. Two packets with equal subjects get

@@ -33,7 +33,7 @@ struct IdentityRights {
             case .opener: (subject.openerUID, subject.openerGID)
             }
         let name = subject.isRemote ? nil : policy.userNames[uid].map { Array($0.utf8) }
-        for (index, rule) in policy.rules.enumerated() where rule.concerns(subject, as: role) {
+        for (index, rule) in policy.rules(for: uid) where rule.concerns(subject, as: role) {
             let allows = rule.mayAllow(subject, as: role) ? rule.allows : []
             if !allows.isEmpty { allowsPlain.append((Int32(index), allows, rule.isDelegated)) }
             if rule.isForAllTopics { allowsAll.append((Int32(index), allows)) }

@@ -33,6 +33,12 @@ package struct TopicPattern: Hashable, Sendable {
     package let parts: [Part]
 
     package init(_ text: String) throws(Violation) {
+        self.text = text
+        guard text.utf8.contains(UInt8(ascii: "%")) else {
+            parts = text.isEmpty ? [] : [.text(Array(text.utf8))]
+            try check()
+            return
+        }
         var parts: [Part] = []
         var plain: [UInt8] = []
         var bytes = Array(text.utf8)[...]
@@ -61,7 +67,6 @@ package struct TopicPattern: Hashable, Sendable {
             parts.append(part)
         }
         if !plain.isEmpty { parts.append(.text(plain)) }
-        self.text = text
         self.parts = parts
         try check()
     }
@@ -117,8 +122,12 @@ package struct TopicPattern: Hashable, Sendable {
     /// The pattern must be a filter whatever is put in; `x` stands for it.
     private func check() throws(Violation) {
         var example: [UInt8] = []
-        for part in parts {
-            if case .text(let bytes) = part { example += bytes } else { example.append(0x78) }
+        if case .text(let bytes)? = parts.first, parts.count == 1 {
+            example = bytes
+        } else {
+            for part in parts {
+                if case .text(let bytes) = part { example += bytes } else { example.append(0x78) }
+            }
         }
         do throws(Topic.Violation) {
             try Topic.validateFilter(example.span)

@@ -33,15 +33,14 @@ struct ConfigurationInForce: Sendable {
         } catch {
             throw ServerError("the links cannot be used:\n\(error)")
         }
-        if let loadedRules {
-            policy = loadedRules.file.policy(brokerUID: uid)
+        if let rules, let loadedRules {
+            let compiled = CompiledRules(loadedRules.file, from: rules)
+            (policy, quotas, rulesStatus) = (compiled.policy, compiled.quotas, compiled.status)
         } else {
             policy = configuration.isOpen ? .open(brokerUID: uid) : .ownerOnly(brokerUID: uid)
+            quotas = QuotaSettings()
+            rulesStatus = RulesStatus(policy, path: nil, warnings: [])
         }
-        quotas = loadedRules?.file.quotas ?? QuotaSettings()
-        rulesStatus = RulesStatus(
-            policy, path: rules?.path,
-            warnings: loadedRules?.file.warnings.map(\.description) ?? [])
         links = loadedLinks?.links ?? []
         linkFileStatus = linkFile.map { LinkFileStatus(path: $0.path) }
         guard rules != nil || linkFile != nil else {

@@ -19,7 +19,7 @@ extension Reactor {
     }
 
     private mutating func rulesRead(
-        _ result: Result<AccessFile, AccessFileSource.Failure>, _ cause: ReloadCause
+        _ result: Result<CompiledRules, AccessFileSource.Failure>, _ cause: ReloadCause
     ) -> ReloadDocument {
         switch result {
         case .failure(let failure):
@@ -30,20 +30,21 @@ extension Reactor {
             return ReloadDocument(
                 applied: false, path: rulesStatus.path, rules: rulesStatus.rules, warnings: [],
                 error: failure.description, subscriptionsEnded: 0, deliveriesWithdrawn: 0)
-        case .success(let file):
-            let policy = file.policy(brokerUID: broker.policy.brokerUID)
+        case .success(let rules):
+            let old = broker.policy
             let change = broker.policyChanged(
-                policy, quotas: file.quotas, nowNanoseconds: nowNanoseconds, into: &effects)
+                rules.policy, quotas: rules.quotas, nowNanoseconds: nowNanoseconds,
+                into: &effects)
+            keeper?.discard(old)
             let changes = rulesStatus.changes + 1
-            rulesStatus = RulesStatus(
-                policy, path: rulesStatus.path, warnings: file.warnings.map(\.description))
+            rulesStatus = rules.status
             rulesStatus.changes = changes
             logger.notice(
                 "access rules changed",
                 metadata: [
                     LogKey.cause: "\(cause.rawValue)",
                     LogKey.rules: "\(rulesStatus.rules)",
-                    LogKey.warnings: "\(file.warnings.count)",
+                    LogKey.warnings: "\(rules.warningCount)",
                     LogKey.subscriptionsEnded: "\(change.subscriptionsEnded)",
                     LogKey.deliveriesWithdrawn: "\(change.deliveriesWithdrawn)",
                 ])

@@ -10,11 +10,26 @@ package enum ReloadCause: String, Sendable {
     case change
 }
 
+/// The rules of a file, compiled and ready to be put into force.
+struct CompiledRules: Sendable {
+    let policy: AccessPolicy
+    let quotas: QuotaSettings
+    let status: RulesStatus
+    let warningCount: Int
+
+    init(_ file: AccessFile, from source: AccessFileSource) {
+        policy = file.policy(brokerUID: source.brokerUID)
+        quotas = file.quotas
+        status = RulesStatus(policy, path: source.path, warnings: file.warnings.report())
+        warningCount = file.warnings.count
+    }
+}
+
 /// What came of reading it: each file whole, or why nothing changes. Nil: there is no such file,
 /// or it is as before.
 struct ReloadOutcome: Sendable {
     let cause: ReloadCause
-    let rules: Result<AccessFile, AccessFileSource.Failure>?
+    let rules: Result<CompiledRules, AccessFileSource.Failure>?
     let links: Result<[LinkSettings], AccessFileSource.Failure>?
     /// Administrators who wait for an answer.
     let requests: [Effects.AdminRequest]
@@ -22,15 +37,18 @@ struct ReloadOutcome: Sendable {
 
 /// Reads access file and links on a thread of its own whenever they may have changed: on a signal,
 /// on request, and when something happens in their directories. Reading may block (names are looked
-/// up), so it is never done on the reactor thread, which is handed the finished rules.
+/// up), and reading, compiling and freeing many rules takes time: it is never done on the reactor
+/// thread, which is handed the finished rules and hands back the old ones.
 final class RulesKeeper: Sendable {
     private struct State {
         var isStopping = false
         var isSignalled = false
         var requests: [Effects.AdminRequest] = []
-        /// What the latest outcome was made of; nil: it was a failure.
+        /// What the latest outcome was made of; nil: the file could not be read.
         var rules: TrustedFile.Content?
         var links: TrustedFile.Content?
+        /// Rules that are not in force any more, to be freed.
+        var discarded: [AccessPolicy] = []
     }
 
     private static let watchToken: UInt64 = 0
@@ -71,6 +89,13 @@ final class RulesKeeper: Sendable {
 
     func reload(for request: Effects.AdminRequest) {
         state.withLock { $0.requests.append(request) }
+        wakeUp.signal()
+    }
+
+    /// Frees rules that were in force.
+    func discard(_ policy: consuming AccessPolicy) {
+        let policy = policy
+        state.withLock { $0.discarded.append(policy) }
         wakeUp.signal()
     }
 
@@ -144,32 +169,40 @@ final class RulesKeeper: Sendable {
 
     /// - Returns: false if it is time to stop.
     private func wait(_ epoll: inout Epoll, _ drainWatch: () -> Void) -> Bool {
-        _ = epoll.wait(timeoutMilliseconds: -1)
+        let count = epoll.wait(timeoutMilliseconds: -1)
+        let isChanged = (0..<count).contains { epoll.token(at: $0) == Self.watchToken }
         wakeUp.drain()
-        drainWatch()
-        let (isStopping, isSignalled, requests) = state.withLock { state in
+        if isChanged { drainWatch() }
+        let tasks = state.withLock { state in
             defer {
                 state.isSignalled = false
                 state.requests = []
+                state.discarded = []
             }
-            return (state.isStopping, state.isSignalled, state.requests)
+            return state
         }
-        if isStopping { return false }
-        read(isSignalled ? .signal : requests.isEmpty ? .change : .request, requests)
+        if tasks.isStopping { return false }
+        if tasks.isSignalled {
+            read(.signal, tasks.requests)
+        } else if !tasks.requests.isEmpty {
+            read(.request, tasks.requests)
+        } else if isChanged {
+            read(.change, [])
+        }
         return true
     }
 
     private func read(_ cause: ReloadCause, _ requests: [Effects.AdminRequest]) {
         let rules = rulesSource.flatMap { source in
-            read(cause, remembering: \.rules) { () throws(AccessFileSource.Failure) in
-                let loaded = try source.load()
-                return (loaded.file, loaded.content)
+            read(cause, source.read, remembering: \.rules) {
+                content throws(AccessFileSource.Failure) in
+                CompiledRules(try source.parse(content.bytes), from: source)
             }
         }
         let links = linksSource.flatMap { source in
-            read(cause, remembering: \.links) { () throws(AccessFileSource.Failure) in
-                let loaded = try source.load()
-                return (loaded.links, loaded.content)
+            read(cause, source.read, remembering: \.links) {
+                content throws(AccessFileSource.Failure) in
+                try source.parse(content.bytes)
             }
         }
         guard rules != nil || links != nil || !requests.isEmpty else { return }
@@ -178,19 +211,21 @@ final class RulesKeeper: Sendable {
 
     /// - Returns: nil if there is nothing new.
     private func read<Value>(
-        _ cause: ReloadCause, remembering key: WritableKeyPath<State, TrustedFile.Content?>,
-        _ load: () throws(AccessFileSource.Failure) -> (Value, TrustedFile.Content)
+        _ cause: ReloadCause,
+        _ source: () throws(AccessFileSource.Failure) -> TrustedFile.Content,
+        remembering key: WritableKeyPath<State, TrustedFile.Content?>,
+        _ parse: (TrustedFile.Content) throws(AccessFileSource.Failure) -> Value
     ) -> Result<Value, AccessFileSource.Failure>? {
         do throws(AccessFileSource.Failure) {
-            let (value, content) = try load()
+            let content = try source()
             let isNew = state.withLock { state in
                 defer { state[keyPath: key] = content }
                 return state[keyPath: key] != content
             }
             // Names may have come to mean others: who asks gets a fresh look.
-            return isNew || cause != .change ? .success(value) : nil
+            return isNew || cause != .change ? .success(try parse(content)) : nil
         } catch {
-            state.withLock { $0[keyPath: key] = nil }
+            if case .unreadable = error { state.withLock { $0[keyPath: key] = nil } }
             return .failure(error)
         }
     }

@@ -95,7 +95,7 @@ public struct TrustedFile: ~Copyable, Sendable {
         }
         let bytes: [UInt8]
         do throws(KernelError) {
-            bytes = try readAll(file, bytesMax: bytesMax)
+            bytes = try readAll(file, bytesExpected: Int(status.st_size), bytesMax: bytesMax)
         } catch {
             throw TrustedFileError(path, error)
         }
@@ -257,23 +257,30 @@ public struct TrustedFile: ~Copyable, Sendable {
     }
 }
 
+/// - Parameter bytesExpected: what the file had when it was looked at; it may have grown since.
 private func readAll(
-    _ file: borrowing OwnedDescriptor, bytesMax: Int
+    _ file: borrowing OwnedDescriptor, bytesExpected: Int, bytesMax: Int
 ) throws(KernelError) -> [UInt8] {
     let number = file.rawValue
-    var content = [UInt8](repeating: 0, count: bytesMax + 1)
+    var content: [UInt8] = []
     var filled = 0
-    while filled < content.count {
-        let count = try kernelTry("read") {
-            unsafe content.withUnsafeMutableBytes { bytes in
-                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[filled...])
-                return unsafe read(number, rest.baseAddress, rest.count)
+    while filled <= bytesMax {
+        // One byte more than is expected, to see the end.
+        let room = filled == 0 ? bytesExpected + 1 : filled
+        content.append(contentsOf: repeatElement(0, count: room))
+        while filled < content.count {
+            let count = try kernelTry("read") {
+                unsafe content.withUnsafeMutableBytes { bytes in
+                    let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[filled...])
+                    return unsafe read(number, rest.baseAddress, rest.count)
+                }
             }
+            if count == 0 {
+                content.removeLast(content.count - filled)
+                return content
+            }
+            filled += count
         }
-        if count == 0 { break }
-        filled += count
     }
-    guard filled <= bytesMax else { throw KernelError(call: "read", errno: .fileTooLarge) }
-    content.removeLast(content.count - filled)
-    return content
+    throw KernelError(call: "read", errno: .fileTooLarge)
 }
