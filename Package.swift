@@ -25,7 +25,6 @@ let serviceLifecycle = Target.Dependency.product(
     name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals = Target.Dependency.product(
     name: "UnixSignals", package: "swift-service-lifecycle")
-let tomlKit = Target.Dependency.product(name: "TOMLKit", package: "TOMLKit")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 
 let package = Package(
@@ -35,7 +34,6 @@ let package = Package(
         .library(name: "BrokerClient", targets: ["BrokerClient"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -55,7 +53,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "BrokerConfig",
-            dependencies: ["BrokerCore", "BrokerWire", "LinuxIO", systemPackage, tomlKit],
+            dependencies: ["BrokerCore", "BrokerWire", "LinuxIO", systemPackage],
             swiftSettings: strict),
         .target(
             name: "BrokerServer",

@@ -23,8 +23,7 @@ package struct AccessFile: Equatable, Sendable {
     ) throws(ConfigurationError) {
         let root: TOMLSection
         do throws(ConfigurationProblem) {
-            try Self.check(bytes)
-            root = try TOMLReader.read(bytes)
+            root = try ConfigurationText.parse(bytes, bytesMax: Self.bytesMax)
         } catch {
             throw ConfigurationError([error])
         }
@@ -40,37 +39,6 @@ package struct AccessFile: Equatable, Sendable {
         }
         readUserNames(names)
         warnings.sort { $0.line < $1.line }
-    }
-
-    /// What is no text, or not all of it.
-    private static func check(_ bytes: [UInt8]) throws(ConfigurationProblem) {
-        let marks: [(bytes: [UInt8], name: String)] = [
-            ([0xEF, 0xBB, 0xBF], "UTF-8"), ([0xFF, 0xFE], "UTF-16"), ([0xFE, 0xFF], "UTF-16"),
-        ]
-        for mark in marks where bytes.starts(with: mark.bytes) {
-            throw ConfigurationProblem(
-                line: 1,
-                "the file begins with the byte order mark of \(mark.name): save it as UTF-8 "
-                    + "without one")
-        }
-        if bytes.count > bytesMax {
-            throw ConfigurationProblem(line: 0, "the file is larger than \(bytesMax) bytes")
-        }
-        guard String(validating: bytes, as: UTF8.self) != nil else {
-            throw ConfigurationProblem(line: 0, "the file is not UTF-8")
-        }
-        if let nul = bytes.firstIndex(of: 0) {
-            throw ConfigurationProblem(line: line(of: nul, in: bytes), "a NUL byte")
-        }
-        if let last = bytes.last, last != UInt8(ascii: "\n") {
-            throw ConfigurationProblem(
-                line: line(of: bytes.count, in: bytes),
-                "the last line has no end: the file may have been cut off")
-        }
-    }
-
-    private static func line(of offset: Int, in bytes: [UInt8]) -> Int {
-        1 + bytes[..<offset].count { $0 == UInt8(ascii: "\n") }
     }
 
     private mutating func readUserNames(_ names: NameDirectory) {

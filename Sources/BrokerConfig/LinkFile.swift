@@ -1,7 +1,6 @@
 package import BrokerCore
 import BrokerWire
 package import LinuxIO
-import TOMLKit
 
 /// One `[[link]]` of the configuration: what the core is to know, and what the shell is.
 package struct LinkSettings: Equatable, Sendable {
@@ -9,19 +8,59 @@ package struct LinkSettings: Equatable, Sendable {
     /// Where to connect to, or to listen.
     package var address: StreamAddress
     package var keyPath: String
+    /// Nil: without TLS.
+    package var tls: LinkTLS?
 
     package var peer: String { link.peer }
 
-    package init(link: LinkConfiguration, address: StreamAddress, keyPath: String) {
+    package init(
+        link: LinkConfiguration, address: StreamAddress, keyPath: String, tls: LinkTLS? = nil
+    ) {
         self.link = link
         self.address = address
         self.keyPath = keyPath
+        self.tls = tls
     }
 }
 
-/// Why a configuration of links is refused, in words that name the place.
-package struct LinkFileError: Error, Equatable, CustomStringConvertible {
-    package let description: String
+/// How the two ends of a link prove to TLS who they are.
+package enum LinkTLS: Equatable, Sendable {
+    /// By a pre-shared key that is derived from the link key.
+    case psk
+    /// Each by a certificate of its own.
+    case certificate(Files, peerName: String?)
+
+    /// PEM files.
+    package struct Files: Equatable, Sendable {
+        /// Our certificate, with those between it and the authority behind it.
+        package let certificate: String
+        package let key: String
+        /// Certificates of those who may have signed the peer's, or the peer's own.
+        package let authority: String
+
+        package init(certificate: String, key: String, authority: String) {
+            self.certificate = certificate
+            self.key = key
+            self.authority = authority
+        }
+    }
+
+    /// As configurations and the status have it.
+    package var form: String {
+        switch self {
+        case .psk: "psk"
+        case .certificate: "certificate"
+        }
+    }
+
+    /// Whether both can be had on one listening socket, where the link is not known yet.
+    func sharesListener(with other: LinkTLS) -> Bool {
+        switch (self, other) {
+        case (.psk, .psk): true
+        case (.certificate(let own, _), .certificate(let others, _)): own == others
+        case (.psk, .certificate), (.certificate, .psk): false
+        }
+    }
 }
 
 /// The `[[link]]` tables of a configuration file.
@@ -31,6 +70,7 @@ package struct LinkFileError: Error, Equatable, CustomStringConvertible {
 /// name = "edge-1"                      # name of the broker at the other end
 /// connect = "tcp://10.0.0.7:7447"      # or: listen = "tcp://0.0.0.0:7447", "unix:/run/edge.sock"
 /// key = "/etc/broker/edge-1.key"
+/// tls = "psk"                          # or certificates, see LinkFileReader; none, if not said
 /// export = ["sensors/#"]               # what may leave; all, if not said
 /// import = ["commands/#"]              # what may come in; all, if not said
 /// origins = ["edge-*"]                 # brokers that the other end may speak for; itself, if not
@@ -39,107 +79,43 @@ package struct LinkFileError: Error, Equatable, CustomStringConvertible {
 /// overflow = "block"                   # or "drop-oldest", which it is if not said
 /// ```
 package enum LinkFile {
-    private static let keys: Set<String> = [
-        "name", "connect", "listen", "key", "export", "import", "origins", "max_hops",
-        "overflow", "queue_bytes",
-    ]
+    package static let bytesMax = 1_048_576
 
     /// - Parameter ownName: the name of this broker.
+    /// - Throws: everything that is wrong, with its lines.
     package static func parse(
-        _ text: String, ownName: String
-    ) throws(LinkFileError) -> [LinkSettings] {
-        let table: TOMLTable
-        do {
-            table = try TOMLTable(string: text)
+        _ bytes: [UInt8], ownName: String
+    ) throws(ConfigurationError) -> [LinkSettings] {
+        let root: TOMLSection
+        do throws(ConfigurationProblem) {
+            root = try ConfigurationText.parse(bytes, bytesMax: bytesMax)
         } catch {
-            throw LinkFileError(description: "the file is not TOML: \(error)")
+            throw ConfigurationError([error])
         }
-        guard let links = table["link"] else { return [] }
-        guard let array = links.array else {
-            throw LinkFileError(description: "links are written as [[link]]")
+        var problems = root.keys(besides: ["link"]).map { key, line in
+            ConfigurationProblem(line: line, "unknown key '\(key)': there is only link")
         }
         var settings: [LinkSettings] = []
-        for (index, entry) in array.enumerated() {
-            guard let table = entry.table else {
-                throw LinkFileError(description: "links are written as [[link]]")
+        for section in try tables(of: root) {
+            var reader = LinkFileReader(section)
+            if let link = reader.read(ownName: ownName, beside: settings) {
+                settings.append(link)
             }
-            let link = try parse(table, place: "link \(index + 1)", ownName: ownName)
-            if settings.contains(where: { $0.link.peer == link.link.peer }) {
-                throw LinkFileError(
-                    description: "there is more than one link to \(link.link.peer)")
-            }
-            settings.append(link)
+            problems += reader.problems
         }
-        guard settings.count <= LinkLimits.linksMax else {
-            throw LinkFileError(description: "there are more than \(LinkLimits.linksMax) links")
-        }
+        guard problems.isEmpty else { throw ConfigurationError(problems) }
         return settings
     }
 
-    private static func parse(
-        _ table: TOMLTable, place: String, ownName: String
-    ) throws(LinkFileError) -> LinkSettings {
-        func refuse(_ reason: String) -> LinkFileError {
-            LinkFileError(description: "\(place): \(reason)")
+    private static func tables(of root: TOMLSection) throws(ConfigurationError) -> [TOMLSection] {
+        let sections = root.elements(of: "link")
+        if sections.isEmpty, let link = root["link"] {
+            throw ConfigurationError(
+                line: link.line, "links begin with [[link]], in two pairs of brackets")
         }
-        for key in table.keys where !keys.contains(key) {
-            throw refuse("unknown key '\(key)'")
+        guard sections.count <= LinkLimits.linksMax else {
+            throw ConfigurationError("there are more than \(LinkLimits.linksMax) links")
         }
-        guard let name = table["name"]?.string else { throw refuse("'name' is missing") }
-        guard let key = table["key"]?.string, key.hasPrefix("/") else {
-            throw refuse("'key' is the whole path of a key file")
-        }
-        let connect = table["connect"]?.string
-        guard (connect == nil) != (table["listen"] == nil) else {
-            throw refuse("a link has either 'connect' or 'listen'")
-        }
-        let text = connect ?? table["listen"]?.string ?? ""
-        guard let address = StreamAddress(text) else {
-            throw refuse("'\(text)' is no address: tcp://HOST:PORT or unix:/PATH")
-        }
-        var link = LinkConfiguration(peer: name, isConnector: connect != nil)
-        if let filters = try strings(table, "export", place) {
-            link.exports = filters.map { Array($0.utf8) }
-        }
-        if let filters = try strings(table, "import", place) {
-            link.imports = filters.map { Array($0.utf8) }
-        }
-        if let origins = try strings(table, "origins", place) { link.origins = origins }
-        if let hops = table["max_hops"] { link.hopsMax = hops.int ?? 0 }
-        switch table["overflow"]?.string ?? "drop-oldest" {
-        case "drop-oldest": link.holdsPublishers = false
-        case "block": link.holdsPublishers = true
-        default: throw refuse("'overflow' is \"drop-oldest\" or \"block\"")
-        }
-        if let bytes = table["queue_bytes"] {
-            link.queueBytesMax = bytes.int ?? 0
-            guard
-                (Limits.packetBytesMax...Limits.queueBytesPerUserMax)
-                    .contains(link.queueBytesMax)
-            else {
-                throw refuse(
-                    "'queue_bytes' is \(Limits.packetBytesMax) to "
-                        + "\(Limits.queueBytesPerUserMax)")
-            }
-        }
-        if let violation = link.violation(ownName: ownName) { throw refuse(violation) }
-        return LinkSettings(link: link, address: address, keyPath: key)
-    }
-
-    private static func strings(
-        _ table: TOMLTable, _ key: String, _ place: String
-    ) throws(LinkFileError) -> [String]? {
-        guard let value = table[key] else { return nil }
-        guard let array = value.array else {
-            throw LinkFileError(description: "\(place): '\(key)' is a list of strings")
-        }
-        var strings: [String] = []
-        for element in array {
-            guard let string = element.string else {
-                throw LinkFileError(description: "\(place): '\(key)' is a list of strings")
-            }
-            strings.append(string)
-        }
-        return strings
+        return sections
     }
 }

@@ -4,8 +4,6 @@ package import LinuxIO
 /// The file with the links of a broker: where it is, and who may own it. It says where messages
 /// go and who is believed, so it is trusted as the access file is.
 package struct LinkFileSource: Sendable {
-    private static let bytesMax = 1_048_576
-
     package let path: String
     /// The broker's own uid, which may own the file besides root.
     package let brokerUID: UInt32
@@ -34,7 +32,7 @@ package struct LinkFileSource: Sendable {
     package func read() throws(AccessFileSource.Failure) -> TrustedFile.Content {
         do throws(TrustedFileError) {
             let file = try TrustedFile(path: path, trustedUIDs: [brokerUID])
-            return try file.read(bytesMax: Self.bytesMax)
+            return try file.read(bytesMax: LinkFile.bytesMax)
         } catch {
             throw .unreadable(error)
         }

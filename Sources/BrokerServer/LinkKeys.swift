@@ -6,11 +6,11 @@ final class LinkKeys: LinkSecurity {
     final class Ring {
         let path: String
         var file: LinkKeyFile
-        var version: LinkKeyFile.Version?
+        var version: FileVersion?
 
         init(path: String) throws(SigningError) {
             self.path = path
-            version = LinkKeyFile.version(path: path)
+            version = FileVersion(path: path)
             file = try LinkKeyFile.read(path: path)
         }
     }
@@ -42,7 +42,7 @@ final class LinkKeys: LinkSecurity {
         var changed: [String] = []
         var refused: [(link: String, reason: String)] = []
         for (link, ring) in rings {
-            let version = LinkKeyFile.version(path: ring.path)
+            let version = FileVersion(path: ring.path)
             guard version != ring.version else { continue }
             ring.version = version
             do throws(SigningError) {

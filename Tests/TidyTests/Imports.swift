@@ -10,7 +10,7 @@ enum Imports {
             "SystemPackage",
         ],
         "Sources/BrokerCompare": ["LinuxIO", "SystemPackage"],
-        "Sources/BrokerConfig": ["BrokerCore", "BrokerWire", "LinuxIO", "TOMLKit"],
+        "Sources/BrokerConfig": ["BrokerCore", "BrokerWire", "LinuxIO"],
         "Sources/BrokerServer": [
             "BasicContainers", "BrokerConfig", "BrokerCore", "BrokerSigning", "BrokerWire",
             "Foundation", "FoundationEssentials", "LinuxIO", "Logging", "ServiceLifecycle",
