@@ -104,7 +104,8 @@ extension Broker {
             statistics: statistics, users: quotas.active, quotas: quotas.settings,
             sessions: sessions.filter { $0.state != .vacant && $0.link < 0 }.map { session in
                 snapshot(of: session, nowNanoseconds: nowNanoseconds)
-            }, links: linkTable.slots.values.sorted().map { slot in
+            },
+            links: linkTable.slots.values.sorted().map { slot in
                 snapshot(of: linkTable.links[slot], nowNanoseconds: nowNanoseconds)
             })
     }

@@ -150,7 +150,7 @@ struct LinkFileTests {
         expect("[[link]]\nname = \"a\"\nlisten = \"unix:/a\"\n", 1, "whole path of a key file")
         expect("[[link]]\nname = \"a\"\nlisten = \"unix:/a\"\nkey = \"k\"\n", 4, "whole path")
         expect("[link]\nname = \"a\"\n", 1, "links begin with [[link]]")
-        expect("link = [1]\n", 1, "a link is a table, not a number")
+        expect("link = [1]\n", 1, "links begin with [[link]]")
     }
 
     @Test("All that is wrong is told at once, in the order of lines")

@@ -138,5 +138,7 @@ struct TOMLReaderTests {
         }
     }
 
-    private static func hexed(_ text: String) -> String { "'" + HexText.text(Array(text.utf8)) + "'" }
+    private static func hexed(_ text: String) -> String {
+        "'" + HexText.text(Array(text.utf8)) + "'"
+    }
 }
