@@ -35,7 +35,7 @@ FROM_BROKER = {
                     " subscriptionsMax:I queueBytesMax:I session:Q instance:Q" + RECORD,
                     "brokerName", "brokerVersion"),
     REPLY: Layout("token:I count:I sequence:Q reason:H request:B _:B", "text"),
-    SENDER: Layout(RECORD, "origin"),
+    SENDER: Layout(RECORD, "origin", "user"),
     DELIVER: Layout("sequence:Q subscription:I", "topic", "payload"),
     LOST: Layout("subscription:I count:Q"), PING: Layout("nonce:Q"), PONG: Layout("nonce:Q"),
     DISCONNECT: Layout("reason:H _:H", "text"),
@@ -79,7 +79,7 @@ def decode_frame(type, layout, raw, errors="replace"):
     if layout.flag: fields[layout.flag] = bool(flags & 1)
     if layout.lead: fields[layout.lead] = raw[lead_start:tail_start].decode(errors=errors)
     if layout.tail: fields[layout.tail] = raw[tail_start:]
-    if type == WELCOME: fields["brokerVersion"] = raw[tail_start:].decode(errors=errors)
+    if type in (WELCOME, SENDER): fields[layout.tail] = fields[layout.tail].decode(errors=errors)
     if fields.get("reason", 0) not in REASONS:
         fields["reason"] = 0x80 if fields["reason"] >= 0x80 else 0
     if "level" in fields:  # there is a sender record

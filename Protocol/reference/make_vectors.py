@@ -107,9 +107,9 @@ def welcomed(name="broker", version="1.0.0", numbers=(1, 1024, 262144, 262000, 1
             "brokerVersion": version}
 
 
-def sent(origin=b"", **fields): return frame(SENDER, record(**fields), origin)
-def sent_by(origin="", **fields): return {"type": "SENDER", "sender": sender(**fields),
-                                          "origin": origin}
+def sent(origin=b"", user=b"", **fields): return frame(SENDER, record(**fields), origin, user)
+def sent_by(origin="", user="", **fields): return {"type": "SENDER", "sender": sender(**fields),
+                                                   "origin": origin, "user": user}
 def number(type, value, **more): return frame(type, struct.pack("<Q", value), **more)
 def lost(subscription, count): return frame(LOST, struct.pack("<IQ", subscription, count))
 
@@ -344,6 +344,9 @@ def valid_packets():
            sent_by(), delivered(1, 1), **odd)
     client("SENDER, with an origin", packet(sent(b"harbour", level=3), deliver(1, 1)),
            sent_by("harbour", level="remote"), delivered(1, 1))
+    client("SENDER, with an origin and a name for the sender",
+           packet(sent(b"harbour", "Jürgen".encode(), level=3), deliver(1, 1)),
+           sent_by("harbour", "Jürgen", level="remote"), delivered(1, 1))
     client("LOST", packet(lost(4, 1)), {"type": "LOST", "subscription": 4, "count": "1"})
     client("LOST, largest numbers", packet(lost(U32, U64)),
            {"type": "LOST", "subscription": U32, "count": str(U64)})
@@ -377,6 +380,8 @@ def valid_packets():
     client("REPLY, text not UTF-8", packet(reply(text=b"\xFF")), replied(text="\ufffd"), **odd)
     client("SENDER, origin not UTF-8", packet(sent(b"x\xFF", level=3), deliver(1, 1)),
            sent_by("x\ufffd", level="remote"), delivered(1, 1), **odd)
+    client("SENDER, name not UTF-8", packet(sent(b"x", b"\xFFy", level=3), deliver(1, 1)),
+           sent_by("x", "\ufffdy", level="remote"), delivered(1, 1), **odd)
     for code, name in REASONS:
         client(f"DISCONNECT, reason {name}", packet(disconnect(code)),
                {"type": "DISCONNECT", "reason": name, "text": ""})
@@ -447,7 +452,7 @@ def invalid_packets():
            packet(sent(), frame(DELIVER, bytes(11))), 72)
 
     for way, name, raw in whole:
-        if name in ("HELLO", "REPLY", "UNSUBSCRIBE", "SENDER", "LOST", "PING", "PONG", "DISCONNECT",
+        if name in ("HELLO", "REPLY", "UNSUBSCRIBE", "LOST", "PING", "PONG", "DISCONNECT",
                     "STATUSREQUEST", "ENDED"):
             add(way, f"{name}, a byte left over",
                 packet(struct.pack("<I", len(raw) + 1) + raw[4:] + b"x"))

@@ -129,7 +129,7 @@ def encode_frame(frame):
                   level=values.get("level") and code_of(LEVELS, values["level"]))
     fixed = layout.fixed.pack(*(int(values[name]) for name in layout.forms))
     lead = values[layout.lead].encode() if layout.lead else b""
-    if type == client.WELCOME: tail = frame["brokerVersion"].encode()
+    if type in (client.WELCOME, client.SENDER): tail = frame[layout.tail].encode()
     else: tail = bytes.fromhex(frame[layout.tail]) if layout.tail else b""
     return client.encode_frame(type, fixed, lead, tail, int(frame.get(layout.flag, False)))
 

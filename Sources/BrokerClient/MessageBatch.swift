@@ -49,19 +49,23 @@ public struct MessageView: ~Escapable {
     public let sender: SenderRecord
     /// Name of the broker that attested the sender, UTF-8; empty: the one we are connected to.
     public let origin: Span<UInt8>
+    /// Name that the identity map of the broker we are connected to gives a sender of another
+    /// broker, UTF-8; empty: none. Never the name of a local uid.
+    public let user: Span<UInt8>
     /// Messages missing directly before this one, as far as this batch tells.
     public let lostBefore: UInt64
 
-    @_lifetime(copy topic, copy payload, copy origin)
+    @_lifetime(copy topic, copy payload, copy origin, copy user)
     init(
         topic: Span<UInt8>, payload: Span<UInt8>, sequence: UInt64, sender: SenderRecord,
-        origin: Span<UInt8>, lostBefore: UInt64
+        origin: Span<UInt8>, user: Span<UInt8>, lostBefore: UInt64
     ) {
         self.topic = topic
         self.payload = payload
         self.sequence = sequence
         self.sender = sender
         self.origin = origin
+        self.user = user
         self.lostBefore = lostBefore
     }
 }
@@ -76,6 +80,9 @@ public struct Message: Sendable, Equatable {
     public let sender: SenderRecord
     /// Name of the broker that attested the sender; empty: the one we are connected to.
     public let origin: String
+    /// Name that the identity map of the broker we are connected to gives a sender of another
+    /// broker; empty: none. Never the name of a local uid.
+    public let user: String
     /// Messages missing directly before this one: dropped by the broker because this client
     /// read too slowly.
     public internal(set) var lostBefore: UInt64
@@ -89,6 +96,7 @@ public struct Message: Sendable, Equatable {
         sequence = view.sequence
         sender = view.sender
         origin = view.origin.text()
+        user = view.user.text()
         lostBefore = view.lostBefore
     }
 }
@@ -169,7 +177,8 @@ struct BatchCursor {
         return MessageView(
             topic: packet.extracting(frame.topic), payload: packet.extracting(frame.payload),
             sequence: frame.sequence, sender: sender.record,
-            origin: packet.extracting(sender.origin), lostBefore: lostBefore)
+            origin: packet.extracting(sender.origin), user: packet.extracting(sender.user),
+            lostBefore: lostBefore)
     }
 
     private mutating func nextHeader(in packet: Span<UInt8>) -> FrameHeader? {

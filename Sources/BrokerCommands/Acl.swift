@@ -132,6 +132,12 @@ struct RuleOptions: ParsableArguments {
         help: ArgumentHelp("Broker that attested the message; * for any text.", valueName: "name"))
     var origins: [String] = []
 
+    @Option(
+        name: .customLong("user"),
+        help: ArgumentHelp("Name that [[map]] gives a sender of another broker.", valueName: "name")
+    )
+    var users: [String] = []
+
     @Flag(help: "The opener of the connection need not be allowed too.")
     var delegated = false
 
@@ -149,7 +155,8 @@ struct RuleOptions: ParsableArguments {
             throw ValidationError("which topics? \"#\" stands for all but the broker's own")
         }
         let words = [allows ? "allow" : "deny", action.name] + topics.prefix(3)
-        let who = (uids + gids + openerGroups + trustDomains).prefix(3).joined(separator: ", ")
+        let who = (uids + gids + openerGroups + trustDomains + users).prefix(3).joined(
+            separator: ", ")
         var draft = RuleDraft(name: name ?? words.joined(separator: " ") + " for " + who)
         draft.uids = uids
         draft.gids = gids
@@ -157,6 +164,7 @@ struct RuleOptions: ParsableArguments {
         draft.trustDomains = trustDomains
         draft.levels = levels
         draft.origins = origins
+        draft.users = users
         draft.isDelegated = delegated
         if allows { draft.allows = [action] } else { draft.denies = [action] }
         draft.topics = topics

@@ -143,6 +143,7 @@ struct AclCheck: AsyncParsableCommand {
             let decision = policy.decide(action, topic, isFilter: isFilter, subject)
             answer = DecisionDocument(
                 decision, decision.rule.map { RuleReference(policy.rules[$0]) })
+            answer.note(policy.map.entry(for: subject, as: .sender))
             if !decision.isAllowed {
                 advice = AccessAdvice(action, topic, subject, decision, under: policy)
             }
@@ -157,12 +158,22 @@ struct AclCheck: AsyncParsableCommand {
     private func text(_ answer: DecisionDocument, _ advice: AccessAdvice?) -> String {
         let place = answer.line.map { $0 == 0 ? "" : " (line \($0))" } ?? ""
         let rule = answer.rule.map { "rule \($0.debugDescription)\(place)" }
-        if answer.allowed { return "allowed: \(rule ?? "")\n" }
+        var known = ""
+        if let name = answer.mapped, let line = answer.mapLine {
+            known =
+                "uid \(who.subject.uid) of \(who.origin ?? "") is known as "
+                + "\(name.debugDescription) (map in line \(line))\n"
+        } else if let origin = who.origin, answer.mapped == nil {
+            known = "uid \(who.subject.uid) of \(origin) has no name here\n"
+        }
+        if answer.allowed { return known + "allowed: \(rule ?? "")\n" }
         let what = question.topic.isEmpty ? "" : " \(question.topic.debugDescription)"
         let role = answer.role == "opener" ? ", which opened the connection," : ""
         let cause = rule.map { "\($0) denies it" } ?? "no rule allows it"
+        let host = who.origin.map { " of \($0)" } ?? ""
         var text =
-            "denied: uid \(answer.uid ?? 0)\(role) may not \(question.action)\(what): \(cause)\n"
+            known
+            + "denied: uid \(answer.uid ?? 0)\(host)\(role) may not \(question.action)\(what): \(cause)\n"
         guard answer.rule == nil, let advice else { return text }
         if let nearest = advice.nearest {
             text +=
@@ -224,6 +235,7 @@ struct AclWho: ParsableCommand {
             let rests =
                 !rule.gids.isEmpty || !rule.openerGroups.isEmpty
                 || !rule.trustDomains.isEmpty || !rule.origins.isEmpty
+                || !rule.users.isEmpty
             return rests && rule.allows.contains(action)
         }
         for rule in others {

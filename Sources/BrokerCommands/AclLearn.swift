@@ -64,6 +64,8 @@ struct AccessLesson {
         let topic: String
         /// Who lacked the right.
         let uid: UInt32
+        /// The broker that attested the uid; empty: this one.
+        var origin = ""
         /// The rule that denies it; nil: none allows it.
         let rule: String?
     }
@@ -75,31 +77,37 @@ struct AccessLesson {
     init(_ denials: [Denial]) {
         let unique = Set(denials)
         unteachable = unique.filter { $0.rule != nil }.map { denial in
-            "uid \(denial.uid) may not \(denial.action) \(denial.topic.debugDescription): rule "
+            "uid \(denial.uid)\(denial.origin.isEmpty ? "" : " of \(denial.origin)") may not \(denial.action) \(denial.topic.debugDescription): rule "
                 + "\((denial.rule ?? "").debugDescription) denies it, and no rule can lift that"
         }.sorted()
         struct Wish: Hashable {
             let action: String
             let topic: String
+            let origin: String
         }
         var users: [Wish: Set<UInt32>] = [:]
         for denial in unique where denial.rule == nil {
-            users[Wish(action: denial.action, topic: denial.topic), default: []].insert(denial.uid)
+            let wish = Wish(action: denial.action, topic: denial.topic, origin: denial.origin)
+            users[wish, default: []].insert(denial.uid)
         }
         struct Key: Hashable {
             let action: String
+            let origin: String
             let users: Set<UInt32>
         }
         var topics: [Key: [String]] = [:]
         for (wish, users) in users {
-            topics[Key(action: wish.action, users: users), default: []].append(wish.topic)
+            let key = Key(action: wish.action, origin: wish.origin, users: users)
+            topics[key, default: []].append(wish.topic)
         }
         rules = topics.map { key, topics in
             let uids = key.users.sorted().map(String.init)
             var draft = RuleDraft(
                 name: "learned: \(key.action) by \(uids.prefix(4).joined(separator: ", "))"
+                    + (key.origin.isEmpty ? "" : " of \(key.origin)")
                     + (topics.first.map { " to \($0.prefix(40))" } ?? ""))
             draft.uids = uids
+            if !key.origin.isEmpty { draft.origins = [key.origin] }
             draft.allows = Action(name: key.action).map { [$0] } ?? []
             draft.topics = topics.filter { !$0.isEmpty }.sorted()
                 .map { $0.replacing("%", with: "%%") }
@@ -112,6 +120,7 @@ extension AccessLesson.Denial {
     init(_ record: RecentDocument.Record) {
         self.init(
             action: record.action, topic: record.topic,
-            uid: record.decision.uid ?? record.subject.uid, rule: record.decision.rule)
+            uid: record.decision.uid ?? record.subject.uid, origin: record.subject.origin,
+            rule: record.decision.rule)
     }
 }

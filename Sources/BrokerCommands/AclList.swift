@@ -85,6 +85,7 @@ struct RuleDocument: Codable, Equatable {
     let trustDomain: [String]
     let level: [String]
     let origin: [String]
+    let user: [String]
     let delegated: Bool
     let allow: [String]
     let deny: [String]
@@ -100,6 +101,7 @@ struct RuleDocument: Codable, Equatable {
         trustDomain = rule.trustDomains.map(Self.text)
         level = rule.levels.map { "\($0)" }
         origin = rule.origins.map { String(decoding: $0, as: UTF8.self) }
+        user = rule.users
         delegated = rule.isDelegated
         allow = rule.allows.actions.map(\.name)
         deny = rule.denies.actions.map(\.name)
@@ -120,6 +122,7 @@ struct RuleDocument: Codable, Equatable {
         if !trustDomain.isEmpty {
             parts.append("namespace of " + trustDomain.joined(separator: ","))
         }
+        if !user.isEmpty { parts.append("mapped to " + user.joined(separator: ",")) }
         if parts.isEmpty { parts.append("anybody") }
         if !level.isEmpty { parts.append("level " + level.joined(separator: ",")) }
         if !origin.isEmpty { parts.append("from " + origin.joined(separator: ",")) }

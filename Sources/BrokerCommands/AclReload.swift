@@ -4,10 +4,11 @@ import BrokerServer
 /// `broker acl reload`
 struct AclReload: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "reload", abstract: "Let the running broker read its access file again",
+        commandName: "reload",
+        abstract: "Let the running broker read its access file and its links again",
         discussion: """
-            It does so by itself when the file changes, and on SIGHUP; this also looks user names \
-            up again. If the file is broken the old rules stay in force, and the status is 1.
+            It does so by itself when a file changes, and on SIGHUP; this also looks user names \
+            up again. If a file is broken its old rules or links stay in force, and the status is 1.
             """)
 
     @OptionGroup var connection: ConnectOptions
@@ -17,6 +18,9 @@ struct AclReload: AsyncParsableCommand {
     func run() async throws {
         let answer = try await connection.administer(
             "acl.reload", NoArguments(), as: ReloadDocument.self)
+        if let error = answer.links?.error {
+            throw CommandFailure(.failure, "the old links stay in force:\n\(error)")
+        }
         if let error = answer.error {
             throw CommandFailure(.failure, "the old rules stay in force:\n\(error)")
         }
@@ -24,6 +28,15 @@ struct AclReload: AsyncParsableCommand {
         for warning in answer.warnings { diagnostics.note("warning: \(warning)") }
         try Output().write(
             "\(answer.rules) rules in force; \(answer.subscriptionsEnded) subscriptions ended, "
-                + "\(answer.deliveriesWithdrawn) queued messages withdrawn\n")
+                + "\(answer.deliveriesWithdrawn) queued messages withdrawn\n"
+                + (answer.links.map(Self.text) ?? ""))
+    }
+
+    private static func text(_ links: LinkReloadDocument) -> String {
+        let changes = [
+            ("added", links.added), ("removed", links.removed), ("restarted", links.restarted),
+            ("changed", links.adapted),
+        ].filter { !$0.1.isEmpty }.map { "\($0.0) " + $0.1.joined(separator: ", ") }
+        return "links: " + (changes.isEmpty ? "as before" : changes.joined(separator: "; ")) + "\n"
     }
 }

@@ -14,7 +14,7 @@ struct LinkList: AsyncParsableCommand {
     init() {}
 
     func run() async throws {
-        let links = try await LinkDocument.fetch(connection)
+        let links = try await LinkDocument.fetch(connection).links
         switch format {
         case .json: try Output().write(try prettyJSON(JSONValue.array(links)))
         case .text:
@@ -34,7 +34,11 @@ struct LinkStatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
         abstract: "Show all that is known of a broker's links",
-        discussion: "Lag, losses, what was not taken from the peer and why, and faults.")
+        discussion: """
+            Rates, lag and queue, losses, what was not taken from the peer and why, faults and the \
+            latest error. The fields of the JSON form are those of Protocol/forwarding.md, section \
+            13. Ends with status 1 if the file of links as it is now is not in force.
+            """)
 
     @Argument(help: ArgumentHelp("Only this link.", valueName: "name"))
     var name: String?
@@ -44,31 +48,63 @@ struct LinkStatusCommand: AsyncParsableCommand {
     @Option(help: "How to print the status.")
     var format: OutputFormat = .text
 
+    @Option(help: ArgumentHelp("Show it again after this time, for ever.", valueName: "interval"))
+    var watch: IntervalArgument?
+
     init() {}
 
+    func validate() throws {
+        if let watch, watch.duration < .milliseconds(100) {
+            throw ValidationError("--watch takes 100ms or more")
+        }
+    }
+
     func run() async throws {
-        let all = try await LinkDocument.fetch(connection)
-        let links = all.filter { name == nil || LinkDocument.text($0["link"]) == name }
+        while true {
+            let error = try await show()
+            if let watch {
+                if let error { Diagnostics(command: "link status").note(error) }
+                try await Task.sleep(for: watch.duration)
+                continue
+            }
+            if let error { throw CommandFailure(.failure, error) }
+            return
+        }
+    }
+
+    /// - Returns: why the file of links is not in force, if it is not.
+    private func show() async throws -> String? {
+        let document = try await LinkDocument.fetch(connection)
+        let links = document.links.filter { name == nil || LinkDocument.text($0["link"]) == name }
         if let name, links.isEmpty {
             throw CommandFailure(.failure, "the broker has no link '\(name)'")
         }
         switch format {
         case .json: try Output().write(try prettyJSON(JSONValue.array(links)))
-        case .text: try Output().write(links.map(LinkDocument.describe).joined(separator: "\n"))
+        case .text:
+            try Output().write(links.map { LinkText($0).text }.joined(separator: "\n"))
         }
+        return document.error.map { "the links as they are in the file are not in force:\n\($0)" }
     }
 }
 
 /// The links in the broker's status document.
-enum LinkDocument {
-    static func fetch(_ connection: ConnectOptions) async throws -> [JSONValue] {
+struct LinkDocument {
+    let links: [JSONValue]
+    /// Why the file of links is not in force.
+    let error: String?
+
+    static func fetch(_ connection: ConnectOptions) async throws -> LinkDocument {
         do {
             let client = try await BrokerClient.connect(
                 connection.configuration(clientName: "broker link"))
-            let bytes = try await client.status()
+            let document = try JSONValue(parsing: try await client.status())
             await client.close()
-            guard case .array(let links) = try JSONValue(parsing: bytes)["links"] else { return [] }
-            return links
+            var links: [JSONValue] = []
+            if case .array(let values) = document["links"] { links = values }
+            var error: String?
+            if case .string(let text) = document["linkFile"]?["error"] { error = text }
+            return LinkDocument(links: links, error: error)
         } catch let error as BrokerClientError {
             throw connection.failure(error)
         }
@@ -87,12 +123,5 @@ enum LinkDocument {
                 .joined(separator: ", ")
         case .null, nil: "-"
         }
-    }
-
-    static func describe(_ link: JSONValue) -> String {
-        guard case .object(let members) = link else { return "" }
-        let rows = members.sorted { $0.key < $1.key }.filter { $0.key != "link" }
-        let lines = rows.map { "  \($0.key): \(Printable.escaped(text($0.value)))\n" }
-        return Printable.escaped(text(members["link"])) + "\n" + lines.joined()
     }
 }

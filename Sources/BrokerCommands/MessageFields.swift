@@ -9,17 +9,20 @@ struct MessageFields: ~Escapable {
     let sender: SenderRecord
     /// Name of the broker that attested; empty: the one we are connected to.
     let origin: Span<UInt8>
+    /// Name that the identity map gives a sender of another broker; empty: none.
+    let user: Span<UInt8>
 
-    @_lifetime(copy topic, copy payload, copy origin)
+    @_lifetime(copy topic, copy payload, copy origin, copy user)
     init(
         topic: Span<UInt8>, payload: Span<UInt8>, sequence: UInt64, sender: SenderRecord,
-        origin: Span<UInt8>
+        origin: Span<UInt8>, user: Span<UInt8> = Span()
     ) {
         self.topic = topic
         self.payload = payload
         self.sequence = sequence
         self.sender = sender
         self.origin = origin
+        self.user = user
     }
 }
 

@@ -8,6 +8,7 @@ struct MessageJSON {
     private let brokerName: [UInt8]
     private var sender: SenderRecord?
     private var origin: [UInt8] = []
+    private var user: [UInt8] = []
     private var time = TimestampWriter()
     /// `,"level":…,"opener":{…},"origin":"…","payload":`
     private var openerPart: [UInt8] = []
@@ -47,12 +48,16 @@ struct MessageJSON {
 
     private mutating func prepare(_ message: borrowing MessageFields) {
         let record = message.sender
-        if let sender, sender.isSameIdentity(as: record), origin.span.isSame(as: message.origin) {
+        if let sender, sender.isSameIdentity(as: record), origin.span.isSame(as: message.origin),
+            user.span.isSame(as: message.user)
+        {
             return
         }
         sender = record
         origin.removeAll(keepingCapacity: true)
         origin.append(message.origin)
+        user.removeAll(keepingCapacity: true)
+        user.append(message.user)
         writeOpener(record)
         writeSender(record)
     }
@@ -99,6 +104,10 @@ struct MessageJSON {
         senderPart.removeAll(keepingCapacity: true)
         senderPart.append(",\"sender\":{\"gid\":")
         senderPart.append(decimal: UInt64(record.gid))
+        if !user.isEmpty {
+            senderPart.append(",\"mapped\":")
+            senderPart.append(jsonString: String(copyingRepaired: user.span))
+        }
         senderPart.append(",\"pid\":")
         senderPart.append(decimal: record.pid)
         senderPart.append(",\"process\":")

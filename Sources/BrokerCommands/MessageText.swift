@@ -34,6 +34,10 @@ struct MessageText {
         if !message.origin.isEmpty {
             buffer.append(" at ")
             Printable.append(message.origin, to: &buffer)
+            if !message.user.isEmpty {
+                buffer.append(" as ")
+                Printable.append(message.user, to: &buffer)
+            }
         }
         buffer.append("  ")
         Printable.append(message.topic, to: &buffer)

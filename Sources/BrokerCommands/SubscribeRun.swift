@@ -137,6 +137,6 @@ extension MessageFields {
     init(_ view: borrowing MessageView) {
         self.init(
             topic: view.topic, payload: view.payload, sequence: view.sequence,
-            sender: view.sender, origin: view.origin)
+            sender: view.sender, origin: view.origin, user: view.user)
     }
 }

@@ -18,22 +18,25 @@ package struct AccessAdvice {
             case .denied(_, .opener, _): (subject.openerUID, subject.openerGID, .opener)
             case .denied(_, .sender, _), .allowed: (subject.uid, subject.gid, .sender)
             }
+        let mapped = policy.map.entry(for: subject, as: role)?.name
+        let userName = subject.isRemote ? mapped : policy.userNames[uid]
+        let who = Self.who(uid, subject, mapped)
         var best: (rule: AccessRule, obstacle: String, score: Int)?
         for rule in policy.rules where rule.line > 0 && !rule.allows.isEmpty {
-            let concerns = rule.mayAllow(subject, as: role)
+            let concerns = rule.mayAllow(subject, as: role, user: mapped)
             let matches =
                 !action.needsTopic
                 || rule.topics.contains { pattern in
-                    let name = policy.userNames[uid].map { Array($0.utf8) }
                     let filter = pattern.filter(
-                        uid: uid, gid: gid, userName: name, origin: subject.origin)
+                        uid: uid, gid: gid, userName: userName.map { Array($0.utf8) },
+                        origin: subject.origin)
                     return filter.map { Topic.intersection($0, topic) != nil } ?? false
                 }
             let allows = rule.allows.contains(action)
             let score = (concerns ? 2 : 0) + (matches ? 2 : 0) + (allows ? 1 : 0)
             guard score >= 2, score > (best?.score ?? 0) else { continue }
             let obstacles = [
-                concerns ? nil : "it does not speak of uid \(uid)",
+                concerns ? nil : "it does not speak of \(who)",
                 matches ? nil : "its topics do not match",
                 allows ? nil : "it does not allow to \(action.name)",
             ].compactMap { $0 }
@@ -41,8 +44,16 @@ package struct AccessAdvice {
         }
         nearest = best?.rule
         obstacle = best?.obstacle ?? ""
-        var draft = RuleDraft(name: Self.name(action, topic, uid))
-        draft.uids = [String(uid)]
+        var draft = RuleDraft(name: Self.name(action, topic, who))
+        // A uid without its origin is somebody here.
+        if let mapped {
+            draft.users = [mapped]
+        } else {
+            draft.uids = [String(uid)]
+            if subject.isRemote {
+                draft.origins = [String(decoding: subject.origin, as: UTF8.self)]
+            }
+        }
         draft.allows = [action]
         if action.needsTopic {
             draft.topics = [
@@ -52,9 +63,17 @@ package struct AccessAdvice {
         self.draft = draft
     }
 
-    private static func name(_ action: Action, _ topic: [UInt8], _ uid: UInt32) -> String {
+    /// `uid 1000`, `uid 1000 of edge-1`, `alice (uid 1000 of edge-1)`
+    private static func who(_ uid: UInt32, _ subject: Subject, _ mapped: String?) -> String {
+        guard subject.isRemote else { return "uid \(uid)" }
+        let there = "uid \(uid) of \(String(decoding: subject.origin, as: UTF8.self))"
+        return mapped.map { "\($0) (\(there))" } ?? there
+    }
+
+    private static func name(_ action: Action, _ topic: [UInt8], _ who: String) -> String {
         let what = String(decoding: topic, as: UTF8.self).prefix(60)
-        return what.isEmpty ? "\(action.name) by \(uid)" : "\(action.name) \(what) by \(uid)"
+        let by = who.hasPrefix("uid ") ? String(who.dropFirst(4)) : who
+        return what.isEmpty ? "\(action.name) by \(by)" : "\(action.name) \(what) by \(by)"
     }
 }
 

@@ -9,12 +9,14 @@ package struct AccessFile: Equatable, Sendable {
 
     package var rules: [AccessRule] = []
     package var quotas = QuotaSettings()
+    /// Names for senders of other brokers.
+    package var map = IdentityMap()
     /// For `%n`; empty if no rule uses it.
     package var userNames: [UInt32: String] = [:]
     package var warnings: [ConfigurationProblem] = []
 
     package func policy(brokerUID: UInt32) -> AccessPolicy {
-        .rules(rules, brokerUID: brokerUID, userNames: userNames)
+        .rules(rules, brokerUID: brokerUID, userNames: userNames, map: map)
     }
 
     /// Reads a file, with every problem in it.
@@ -32,6 +34,7 @@ package struct AccessFile: Equatable, Sendable {
         guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
         rules = reader.rules
         quotas = reader.quotas
+        map = reader.map
         warnings = reader.warnings
         if rules.isEmpty {
             warnings.append(

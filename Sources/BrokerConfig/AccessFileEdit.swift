@@ -9,6 +9,7 @@ package struct RuleDraft: Equatable, Sendable {
     package var trustDomains: [String] = []
     package var levels: [String] = []
     package var origins: [String] = []
+    package var users: [String] = []
     package var isDelegated = false
     package var allows: [Action] = []
     package var denies: [Action] = []
@@ -34,6 +35,7 @@ package struct RuleDraft: Equatable, Sendable {
         add("trust_domain", trustDomains, numbers: true)
         add("level", levels)
         add("origin", origins)
+        add("user", users)
         if isDelegated { lines.append("delegated = true") }
         add("allow", allows.map(\.name))
         add("deny", denies.map(\.name))

@@ -7,6 +7,7 @@ struct AccessFileReader {
     private var names: NameLookup
     private(set) var rules: [AccessRule] = []
     private(set) var quotas = QuotaSettings()
+    private(set) var map = IdentityMap()
     private(set) var problems: [ConfigurationProblem] = []
     private(set) var warnings: [ConfigurationProblem] = []
 
@@ -15,8 +16,8 @@ struct AccessFileReader {
     }
 
     mutating func read(_ root: TOMLSection) {
-        for (key, line) in root.keys(besides: ["version", "rule", "quota"]) {
-            problem(line, "unknown key '\(key)': there are version, rule and quota")
+        for (key, line) in root.keys(besides: ["version", "rule", "quota", "map"]) {
+            problem(line, "unknown key '\(key)': there are version, rule, quota and map")
         }
         switch root["version"]?.value {
         case .integer(1): break
@@ -29,6 +30,7 @@ struct AccessFileReader {
         }
         if let rules = root["rule"] { readRules(rules) }
         if let quota = root["quota"] { readQuotas(quota) }
+        if let map = root["map"] { readMap(map) }
     }
 
     private mutating func problem(_ line: Int, _ text: String) {
@@ -37,6 +39,13 @@ struct AccessFileReader {
 
     private mutating func warn(_ line: Int, _ text: String) {
         warnings.append(ConfigurationProblem(line: line, text))
+    }
+
+    private mutating func readMap(_ entry: TOMLSection.Entry) {
+        let reader = IdentityMapReader(entry)
+        problems += reader.problems
+        warnings += reader.warnings
+        if reader.problems.isEmpty { map = IdentityMap(reader.entries) }
     }
 
     // MARK: Rules
@@ -68,8 +77,8 @@ struct AccessFileReader {
     }
 
     static let ruleKeys = [
-        "name", "uid", "gid", "opener_groups", "trust_domain", "level", "origin", "delegated",
-        "allow", "deny", "topics",
+        "name", "uid", "gid", "opener_groups", "trust_domain", "level", "origin", "user",
+        "delegated", "allow", "deny", "topics",
     ]
     private static let knownRuleKeys = Set(ruleKeys)
 
@@ -86,6 +95,7 @@ struct AccessFileReader {
         readSubject(section, into: &rule)
         if let levels = section["level"] { rule.levels = readLevels(levels) }
         if let origins = section["origin"] { rule.origins = readOrigins(origins) }
+        if let users = section["user"] { rule.users = readUsers(users) }
         if let delegated = section["delegated"] {
             if case .boolean(let flag) = delegated.value {
                 rule.isDelegated = flag
@@ -123,11 +133,11 @@ struct AccessFileReader {
             let names = actions.actions.map(\.name).joined(separator: " and ")
             warn(topics.line, "topics mean nothing for \(names)")
         }
-        let selectors = ["uid", "gid", "opener_groups", "trust_domain"]
+        let selectors = ["uid", "gid", "opener_groups", "trust_domain", "user"]
         if !selectors.contains(where: { section[$0] != nil }) {
             problem(
                 section.line,
-                "the rule names nobody: add uid, gid, opener_groups or trust_domain; "
+                "the rule names nobody: add uid, gid, opener_groups, trust_domain or user; "
                     + "uid = \"any\" stands for everybody")
         }
     }
@@ -214,6 +224,13 @@ struct AccessFileReader {
         if texts.isEmpty { problem(entry.line, "an empty list of origins matches no broker") }
         if texts.contains("") { problem(entry.line, "a broker has a name: \"*\" stands for any") }
         return texts.map { Array($0.utf8) }
+    }
+
+    private mutating func readUsers(_ entry: TOMLSection.Entry) -> [String] {
+        let texts = strings(entry, "names of the map")
+        if texts.isEmpty { problem(entry.line, "an empty list of users matches nobody") }
+        if texts.contains("") { problem(entry.line, "nobody has an empty name") }
+        return texts
     }
 
     private mutating func readTopics(_ entry: TOMLSection.Entry) -> [TopicPattern] {

@@ -3,7 +3,7 @@ import BrokerWire
 
 /// Rules that are not wrong, but probably not meant.
 package struct AccessLint {
-    package private(set) var findings: [ConfigurationProblem]
+    package internal(set) var findings: [ConfigurationProblem]
 
     package init(_ file: AccessFile, userName: (UInt32) -> String?) {
         findings = file.warnings
@@ -11,23 +11,32 @@ package struct AccessLint {
             lookAtReach(of: rule)
             lookAtUsers(of: rule, userName)
             lookForShadows(of: index, in: file.rules)
+            lookAtOrigins(of: rule, file.map)
         }
+        lookAtMap(of: file)
         findings.sort { $0.line < $1.line }
     }
 
-    private mutating func find(_ rule: AccessRule, _ text: String) {
+    mutating func find(_ rule: AccessRule, _ text: String) {
         findings.append(
             ConfigurationProblem(line: rule.line, "rule \(rule.name.debugDescription): \(text)"))
+    }
+
+    mutating func find(_ entry: IdentityMap.Entry, _ text: String) {
+        findings.append(
+            ConfigurationProblem(line: entry.line, "map to \(entry.name.debugDescription): \(text)")
+        )
     }
 
     private mutating func lookAtReach(of rule: AccessRule) {
         let isForAll =
             rule.uids.isEmpty && rule.gids.isEmpty && rule.openerGroups.isEmpty
-            && rule.trustDomains.isEmpty
+            && rule.trustDomains.isEmpty && rule.users.isEmpty
         let isUnlimited = rule.topics.contains { $0.text == "#" }
         let actions = rule.allows.actions.map(\.name).joined(separator: ", ")
         if isForAll && isUnlimited && !rule.allows.isEmpty {
-            find(rule, "everybody may \(actions) to every topic")
+            let whose = rule.origins.isEmpty ? "" : " of other brokers"
+            find(rule, "everybody\(whose) may \(actions) to every topic")
         }
         if isForAll && rule.allows.contains(.administer) {
             find(rule, "everybody may administer the broker")
@@ -59,7 +68,9 @@ package struct AccessLint {
     }
 
     private mutating func lookAtUsers(of rule: AccessRule, _ userName: (UInt32) -> String?) {
-        for range in rule.uids where range.first == range.last && userName(range.first) == nil {
+        let isLocal = rule.origins.isEmpty && rule.users.isEmpty
+        for range in rule.uids
+        where isLocal && range.first == range.last && userName(range.first) == nil {
             if range.first == IdentityList.unmappedID { continue }
             find(rule, "uid \(range.first) has no name here: a user that is gone?")
         }
@@ -107,10 +118,10 @@ package struct AccessLint {
             && covers(wider.trustDomains, rule.trustDomains)
             && (wider.levels.isEmpty
                 || (!rule.levels.isEmpty && rule.levels.allSatisfy(wider.levels.contains)))
-            && wider.origins == rule.origins
+            && wider.origins == rule.origins && wider.users == rule.users
     }
 
-    private static func covers(_ wider: [IDRange], _ ranges: [IDRange]) -> Bool {
+    static func covers(_ wider: [IDRange], _ ranges: [IDRange]) -> Bool {
         if wider.isEmpty { return true }
         if ranges.isEmpty { return false }
         return ranges.allSatisfy { range in

@@ -41,6 +41,8 @@ package struct AccessPolicy: Equatable, Sendable {
     /// For `%n`; those who are not in it have no name.
     package let userNames: [UInt32: String]
     private let index: RuleIndex
+    /// Names for senders of other brokers.
+    package let map: IdentityMap
 
     /// No rules are configured: root and the broker's own uid may do everything, others nothing,
     /// and root of another host is not root here.
@@ -64,21 +66,24 @@ package struct AccessPolicy: Equatable, Sendable {
 
     /// - Parameter userNames: for `%n`.
     package static func rules(
-        _ rules: [AccessRule], brokerUID: UInt32, userNames: [UInt32: String] = [:]
+        _ rules: [AccessRule], brokerUID: UInt32, userNames: [UInt32: String] = [:],
+        map: IdentityMap = IdentityMap()
     ) -> AccessPolicy {
         AccessPolicy(
             source: .rules, rules: rules + [ownerRule(brokerUID)], brokerUID: brokerUID,
-            userNames: userNames)
+            userNames: userNames, map: map)
     }
 
     private init(
-        source: Source, rules: [AccessRule], brokerUID: UInt32, userNames: [UInt32: String] = [:]
+        source: Source, rules: [AccessRule], brokerUID: UInt32,
+        userNames: [UInt32: String] = [:], map: IdentityMap = IdentityMap()
     ) {
         precondition(brokerUID != UInt32.max, "4294967295 is nobody's")
         self.source = source
         self.rules = rules
         self.brokerUID = brokerUID
         self.userNames = userNames
+        self.map = map
         index = RuleIndex(rules)
     }
 

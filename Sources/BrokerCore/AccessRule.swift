@@ -145,6 +145,8 @@ package struct AccessRule: Equatable, Sendable {
     package var levels: [SenderRecord.Level] = []
     /// Brokers the message may come from, `*` standing for any text; empty: local senders only.
     package var origins: [[UInt8]] = []
+    /// Names that the identity map gives senders of other brokers; empty: any, or none.
+    package var users: [String] = []
     /// The opener need not be allowed too.
     package var isDelegated = false
     package var allows: ActionSet = []
@@ -162,7 +164,9 @@ package struct AccessRule: Equatable, Sendable {
     }
 
     /// Whether the rule speaks of this identity of the subject.
-    package func concerns(_ subject: Subject, as role: Role) -> Bool {
+    ///
+    /// - Parameter user: the name that the identity map gives it.
+    package func concerns(_ subject: Subject, as role: Role, user: String? = nil) -> Bool {
         let (uid, gid) =
             switch role {
             case .sender: (subject.uid, subject.gid)
@@ -171,13 +175,13 @@ package struct AccessRule: Equatable, Sendable {
         return (uids.isEmpty || uids.contains { $0.contains(uid) })
             && (gids.isEmpty || gids.contains { $0.contains(gid) })
             && (levels.isEmpty || levels.contains(subject.level))
-            && concernsOrigin(of: subject) && concernsOpener(of: subject)
+            && concernsOrigin(of: subject, user) && concernsOpener(of: subject)
     }
 
     /// Whether the rule may give this identity a right. What is known of the opener alone gives
     /// no right to another sender, or a connection that is handed on would hand its rights on.
-    package func mayAllow(_ subject: Subject, as role: Role) -> Bool {
-        guard concerns(subject, as: role) else { return false }
+    package func mayAllow(_ subject: Subject, as role: Role, user: String? = nil) -> Bool {
+        guard concerns(subject, as: role, user: user) else { return false }
         let restsOnOpener = !openerGroups.isEmpty || !trustDomains.isEmpty
         switch role {
         case .sender: return !restsOnOpener || subject.senderIsOpener || isDelegated
@@ -185,10 +189,14 @@ package struct AccessRule: Equatable, Sendable {
         }
     }
 
-    private func concernsOrigin(of subject: Subject) -> Bool {
+    /// A rule with a name of the map, or with origins, speaks of senders of other brokers only;
+    /// one with neither never does.
+    private func concernsOrigin(of subject: Subject, _ user: String?) -> Bool {
         if isForAllOrigins { return true }
-        if !subject.isRemote { return origins.isEmpty }
-        return origins.contains { Self.glob($0[...], matches: subject.origin[...]) }
+        guard subject.isRemote else { return origins.isEmpty && users.isEmpty }
+        if users.isEmpty { return OriginPattern.anyOf(origins, matches: subject.origin) }
+        guard let user, users.contains(user) else { return false }
+        return origins.isEmpty || OriginPattern.anyOf(origins, matches: subject.origin)
     }
 
     /// Groups and user namespaces of another host are not ours: who asks for them asks for a
@@ -208,29 +216,5 @@ package struct AccessRule: Equatable, Sendable {
         case .own, .unknown:
             return false
         }
-    }
-
-    /// Whether a pattern with `*` for any text matches a broker's name.
-    private static func glob(_ pattern: ArraySlice<UInt8>, matches name: ArraySlice<UInt8>) -> Bool
-    {
-        let star = UInt8(ascii: "*")
-        var (text, mask) = (name, pattern)
-        var retry: (mask: ArraySlice<UInt8>, text: ArraySlice<UInt8>)?
-        while let byte = text.first {
-            if mask.first == star {
-                mask = mask.dropFirst()
-                retry = (mask, text)
-            } else if mask.first == byte {
-                mask = mask.dropFirst()
-                text = text.dropFirst()
-            } else if let (again, from) = retry {
-                text = from.dropFirst()
-                retry = (again, text)
-                mask = again
-            } else {
-                return false
-            }
-        }
-        return mask.allSatisfy { $0 == star }
     }
 }

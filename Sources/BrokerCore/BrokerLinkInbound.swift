@@ -122,9 +122,12 @@ extension Broker {
         }
         let serial = nextPacketSerial
         nextPacketSerial += 1
+        let subject = remoteSubject(of: record, link: link)
+        linkTable.inbound.user =
+            policy.map.isEmpty ? [] : access.rights(of: subject).user
         return PacketContext(
             session: Int(linkTable.links[link].session), record: record,
-            subject: number(of: remoteSubject(of: record, link: link)),
+            subject: number(of: subject),
             serial: serial, nowNanoseconds: nowNanoseconds, pendingReply: nil,
             link: Int32(link))
     }

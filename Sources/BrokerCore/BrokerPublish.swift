@@ -131,7 +131,7 @@ extension Broker {
         if subscriptions[subscription].link >= 0 {
             return LinkFrame.routeBytes + LinkLimits.pathBytesMax
         }
-        return context.link >= 0 ? LinkLimits.nameBytesMax : 0
+        return context.link >= 0 ? LinkLimits.nameBytesMax + Limits.mappedNameBytesMax : 0
     }
 
     /// To a client, who sent it and the broker that attested it; to a peer, the path as well.
@@ -141,7 +141,9 @@ extension Broker {
         let isRemote = context.link >= 0
         guard subscriptions[subscription].link >= 0 else {
             let origin = isRemote ? Array(linkTable.inbound.origin.utf8) : []
-            pool[packet].buffer.appendSender(context.record, origin: origin.span)
+            let user = isRemote ? linkTable.inbound.user : []
+            pool[packet].buffer.appendSender(
+                context.record, origin: origin.span, user: user.span)
             return
         }
         let path = isRemote ? linkTable.inbound.pathOut : linkTable.ownPath

@@ -23,6 +23,8 @@ struct LinkTable {
     struct InboundRoute {
         var origin = ""
         var epoch: UInt64 = 0
+        /// The name that the identity map gives the sender of the messages in hand; empty: none.
+        var user: [UInt8] = []
         /// Its path with our own name behind it; empty if it is not to be passed on.
         var pathOut: [UInt8] = []
         /// The links that it must not be sent to, by bit.

@@ -19,6 +19,8 @@ struct IdentityRights {
         case noRule
     }
 
+    /// The name that the identity map gives it; empty: none.
+    let user: [UInt8]
     private var terms: [Term] = []
     private var patterns = SubscriptionTrie()
     private var allowsPlain: [(rule: Int32, allows: ActionSet, isDelegated: Bool)] = []
@@ -32,9 +34,12 @@ struct IdentityRights {
             case .sender: (subject.uid, subject.gid)
             case .opener: (subject.openerUID, subject.openerGID)
             }
-        let name = subject.isRemote ? nil : policy.userNames[uid].map { Array($0.utf8) }
-        for (index, rule) in policy.rules(for: uid) where rule.concerns(subject, as: role) {
-            let allows = rule.mayAllow(subject, as: role) ? rule.allows : []
+        let mapped = policy.map.entry(for: subject, as: role)?.name
+        user = mapped.map { Array($0.utf8) } ?? []
+        let name = (subject.isRemote ? mapped : policy.userNames[uid]).map { Array($0.utf8) }
+        for (index, rule) in policy.rules(for: uid)
+        where rule.concerns(subject, as: role, user: mapped) {
+            let allows = rule.mayAllow(subject, as: role, user: mapped) ? rule.allows : []
             if !allows.isEmpty { allowsPlain.append((Int32(index), allows, rule.isDelegated)) }
             if rule.isForAllTopics { allowsAll.append((Int32(index), allows)) }
             if !rule.denies.isEmpty { deniesPlain.append((Int32(index), rule.denies)) }
@@ -156,6 +161,9 @@ package struct SubjectRights {
     }
 
     var termCount: Int { sender.termCount + (opener?.termCount ?? 0) }
+
+    /// The name that the identity map gives the sender; empty: none.
+    var user: [UInt8] { sender.user }
 
     /// - Parameter topic: a valid topic name; not looked at for actions that need none.
     package func decide(_ action: Action, topic: Span<UInt8>) -> Decision {

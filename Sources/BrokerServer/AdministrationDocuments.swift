@@ -60,6 +60,14 @@ package struct DecisionDocument: Codable, Equatable, Sendable {
     package var uid: UInt32?
     /// `sender` or `opener`.
     package var role: String?
+    /// The name that the identity map gives a sender of another broker, and where.
+    package var mapped: String?
+    package var mapLine: Int?
+
+    package mutating func note(_ entry: IdentityMap.Entry?) {
+        mapped = entry?.name
+        mapLine = entry?.line
+    }
 
     package init(_ decision: Decision, _ rule: RuleReference?) {
         allowed = decision.isAllowed

@@ -2,7 +2,7 @@ import BrokerConfig
 import BrokerCore
 import BrokerWire
 
-/// A link in the status document. Protocol/forwarding.md, section 12, is the text.
+/// A link in the status document. Protocol/forwarding.md, section 13, is the text.
 struct LinkStatus: Encodable {
     let link: String
     /// `connects` or `listens`.

@@ -82,8 +82,10 @@ extension Reactor {
         let topic = Array(question.topic.utf8)
         let decision = broker.policy.decide(
             action, topic, isFilter: question.isFilter, question.subject.subject)
-        return DecisionDocument(
+        var answer = DecisionDocument(
             decision, decision.rule.map { RuleReference(broker.policy.rules[$0]) })
+        answer.note(broker.policy.map.entry(for: question.subject.subject, as: .sender))
+        return answer
     }
 
     private func recent(since number: UInt64) -> RecentDocument {

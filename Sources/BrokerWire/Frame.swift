@@ -51,8 +51,10 @@ public enum FrameType: UInt8, Sendable, CaseIterable {
     @inlinable
     package var hasTail: Bool {
         switch self {
-        case .welcome, .publish, .subscribe, .deliver, .status, .adminRequest, .adminReply: true
-        case .hello, .reply, .unsubscribe, .sender, .lost, .ping, .pong, .disconnect,
+        case .welcome, .publish, .subscribe, .sender, .deliver, .status, .adminRequest,
+            .adminReply:
+            true
+        case .hello, .reply, .unsubscribe, .lost, .ping, .pong, .disconnect,
             .statusRequest, .ended:
             false
         }

@@ -135,11 +135,14 @@ package struct SenderFrame: Equatable, Sendable {
     package let record: SenderRecord
     /// Name of the broker that attested; empty: the one that speaks.
     package let origin: Range<Int>
+    /// Name under which the broker that speaks knows the sender of another; empty: none.
+    package let user: Range<Int>
 
     package init(_ header: FrameHeader, in packet: Span<UInt8>) {
         precondition(header.type == .sender)
         record = SenderRecord(reading: packet, at: header.fixed)
         origin = header.lead
+        user = header.tail
     }
 }
 

@@ -10,12 +10,14 @@ public enum Limits {
     /// gain nothing measurable.
     public static let batchBytesTarget = 65_536
     /// Room kept free for headers around a message, so that what a publisher may send is also
-    /// deliverable: packet header, sender record, origin name, deliver header.
+    /// deliverable: packet header, sender record, names of origin and sender, deliver header.
     public static let messageHeadroomBytes = 512
 
     public static let topicBytesMax = 1_024
     public static let topicLevelsMax = 64
     public static let clientNameBytesMax = 128
+    /// A name that the identity map gives senders of other brokers.
+    public static let mappedNameBytesMax = 64
     /// Longest explanation put into a REPLY or DISCONNECT, in bytes.
     public static let explanationBytesMax = 512
 
@@ -46,7 +48,8 @@ public enum Limits {
         precondition(topicBytesMax <= Int(UInt16.max))
         precondition(
             PacketHeader.byteCount + FrameHeader.byteCount + SenderRecord.byteCount
-                + clientNameBytesMax + DeliverFrame.overheadBytes <= messageHeadroomBytes)
+                + clientNameBytesMax + mappedNameBytesMax + DeliverFrame.overheadBytes
+                <= messageHeadroomBytes)
         precondition(
             SubscribeFrame.overheadBytes + filtersPerSubscriptionMax * (topicBytesMax + 2)
                 + rangesPerSubscriptionMax * 16 <= packetBytesMax)

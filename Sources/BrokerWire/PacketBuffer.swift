@@ -130,11 +130,14 @@ extension PacketBuffer {
         frames &+= 1
     }
 
-    package mutating func appendSender(_ record: SenderRecord, origin: Span<UInt8>) {
-        beginFrame(.sender, leadLength: origin.count) { output in
+    package mutating func appendSender(
+        _ record: SenderRecord, origin: Span<UInt8>, user: Span<UInt8> = Span()
+    ) {
+        beginFrame(.sender, leadLength: origin.count, tailLength: user.count) { output in
             record.write(to: &output)
         }
         bytes.append(copying: origin)
+        bytes.append(copying: user)
     }
 
     package mutating func appendHello(versionMin: UInt16, versionMax: UInt16, name: String) {

@@ -34,6 +34,7 @@ extension InspectedPayload {
             [
                 "type": "SENDER", "sender": .object(frame.record.json),
                 "origin": .text(packet[frame.origin]),
+                "user": .text(packet[frame.user]),
             ]
         case .deliver(let frame):
             [

@@ -42,7 +42,10 @@ enum RandomFrames {
         case .subscribe: buffer.appendSubscribe(subscribe(&random))
         case .unsubscribe:
             buffer.appendUnsubscribe(token: u32(&random), subscription: u32(&random))
-        case .sender: buffer.appendSender(record(&random), origin: Array(text(&random).utf8).span)
+        case .sender:
+            buffer.appendSender(
+                record(&random), origin: Array(text(&random).utf8).span,
+                user: Array(text(&random).utf8).span)
         case .deliver:
             let topic = topic(&random)
             let body = topic + random.bytes(count: random.pick([0, 1, 7, 128, 5_000]))

@@ -7,7 +7,7 @@ import TestSupport
 /// Keys from a key file, real HMAC, and random numbers that are the same in each run, so that an
 /// exchange can be played again byte by byte.
 final class FixedSecurity: LinkSecurity {
-    private let keys: [UInt64: [UInt8]]
+    private var keys: [UInt64: [UInt8]]
     var current: UInt64
     private var random: SeededRandom
 
@@ -16,6 +16,8 @@ final class FixedSecurity: LinkSecurity {
         self.current = current
         random = SeededRandom(seed: seed)
     }
+
+    func revoke(_ key: UInt64) { keys[key] = nil }
 
     func currentKey(ofLink name: String) -> UInt64? { current }
     func accepts(key: UInt64, ofLink name: String) -> Bool { keys[key] != nil }

@@ -128,7 +128,9 @@ extension PacketBuffer {
         case .unsubscribe(let frame):
             appendUnsubscribe(token: frame.token, subscription: frame.subscription)
         case .sender(let frame):
-            appendSender(frame.record, origin: source.extracting(frame.origin))
+            appendSender(
+                frame.record, origin: source.extracting(frame.origin),
+                user: source.extracting(frame.user))
         case .deliver(let frame):
             appendDeliver(
                 sequence: frame.sequence, subscription: frame.subscription,
