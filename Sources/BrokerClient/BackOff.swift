@@ -47,9 +47,4 @@ extension UInt64 {
     func saturatingSubtract(_ other: UInt64) -> UInt64 {
         self > other ? self - other : 0
     }
-
-    /// Nanoseconds as milliseconds for epoll, rounded up.
-    var milliseconds: Int32 {
-        Int32(clamping: self / 1_000_000 + (self % 1_000_000 == 0 ? 0 : 1))
-    }
 }

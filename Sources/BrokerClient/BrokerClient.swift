@@ -12,6 +12,8 @@ internal import LinuxIO
 public final class BrokerClient: Sendable {
     let core: ClientCore
     private let firstSession: BrokerSession
+    /// What gathers is sent after microseconds, not when it suits the kernel.
+    private static let timerSlack = 1_000
 
     private init(_ core: ClientCore, _ session: BrokerSession) {
         self.core = core
@@ -40,7 +42,9 @@ public final class BrokerClient: Sendable {
             throw BrokerClientError(
                 .systemFailure, "the client cannot start: \(error)", underlying: error)
         }
-        _ = SystemThread.start(name: "broker-client") { core.runThread() }
+        _ = SystemThread.start(name: "broker-client", timerSlackNanoseconds: timerSlack) {
+            core.runThread()
+        }
         do throws(BrokerClientError) {
             return BrokerClient(core, try await core.started.value())
         } catch {

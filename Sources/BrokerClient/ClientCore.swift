@@ -60,7 +60,7 @@ final class ClientCore: Sendable {
             outbox.appendPublish(
                 token: token, wantsAcknowledgement: acknowledgement != nil, topic: topic,
                 payload: payload)
-            mustWake = outbox.dispatch(urgent: false)
+            mustWake = outbox.dispatch(acknowledgement == nil ? .gathers : .hurries)
             return nil
         }
         if mustWake { wake.signal() }
@@ -72,7 +72,7 @@ final class ClientCore: Sendable {
         var mustWake = false
         let waiter = try outbox.withLock { (outbox) throws(BrokerClientError) -> OneShot<Void>? in
             let waiter = try outbox.flush()
-            mustWake = outbox.dispatch(urgent: true)
+            mustWake = outbox.dispatch(.immediate)
             return waiter
         }
         if mustWake { wake.signal() }
@@ -106,7 +106,7 @@ final class ClientCore: Sendable {
     /// - Parameter frame: token and subscription number are filled in here.
     /// - Returns: the subscription's number.
     func subscribe(
-        _ frame: SubscribeFrame, _ handover: Handover<MessageBatch>, _ confirmation: OneShot<Void>
+        _ frame: SubscribeFrame, _ consumer: Ledger.Consumer, _ confirmation: OneShot<Void>
     ) throws(BrokerClientError) -> UInt32 {
         var mustWake = false
         let number = try outbox.withLock { (outbox) throws(BrokerClientError) -> UInt32 in
@@ -117,13 +117,13 @@ final class ClientCore: Sendable {
                 frame.subscription = ledger.takeSubscriptionNumber()
                 ledger.add(
                     Ledger.LiveSubscription(
-                        frame: frame, handover: handover, confirmation: confirmation))
+                        frame: frame, consumer: consumer, confirmation: confirmation))
                 if outbox.isOnline {
                     ledger.expect(.subscribe(frame.subscription), token: frame.token)
                 }
             }
             if outbox.isOnline { outbox.append(.subscribe(frame)) }
-            mustWake = outbox.dispatch(urgent: true)
+            mustWake = outbox.dispatch(.immediate)
             return frame.subscription
         }
         if mustWake { wake.signal() }
@@ -137,7 +137,7 @@ final class ClientCore: Sendable {
         let wasLive = try outbox.withLock { (outbox) throws(BrokerClientError) -> Bool in
             guard outbox.isOnline else {
                 let live = ledger.withLock { $0.remove(number) }
-                live?.handover.finish(nil)
+                live?.consumer.handover.finish(nil)
                 return false
             }
             guard ledger.withLock({ $0.leave(number) }) else { return false }
@@ -146,7 +146,7 @@ final class ClientCore: Sendable {
             try outbox.roomForRequest(frameBytes: frame.byteCount)
             ledger.withLock { $0.expect(.unsubscribe(number, waiter), token: token) }
             outbox.append(frame)
-            mustWake = outbox.dispatch(urgent: true)
+            mustWake = outbox.dispatch(.immediate)
             return true
         }
         if mustWake { wake.signal() }
@@ -173,7 +173,7 @@ final class ClientCore: Sendable {
             let token = outbox.takeRequestToken()
             let frame = ledger.withLock { make(&$0, token) }
             outbox.append(frame)
-            mustWake = outbox.dispatch(urgent: true)
+            mustWake = outbox.dispatch(.immediate)
         }
         if mustWake { wake.signal() }
     }
@@ -220,7 +220,8 @@ final class ClientCore: Sendable {
         for unsubscribe in orphans.unsubscribes { unsubscribe.resolve(.success(())) }
         for live in orphans.subscriptions {
             live.confirmation?.resolve(.failure(error))
-            live.handover.finish(live.isLeaving || error.code == .closed ? nil : error)
+            let isExpected = live.isLeaving || error.code == .closed
+            live.consumer.handover.finish(isExpected ? nil : error)
         }
         released.flushes.resolve(.failure(error))
         released.others.resolve()
@@ -237,7 +238,7 @@ final class ClientCore: Sendable {
         case .confirm(let waiter):
             waiter?.resolve(.success(()))
         case .end(let live, let waiter, let error):
-            live?.handover.finish(error)
+            live?.consumer.handover.finish(error)
             if let error { live?.confirmation?.resolve(.failure(error)) }
             waiter?.resolve(.success(()))
         case .answerStatus(let waiter, let outcome):

@@ -12,7 +12,7 @@ struct ClientLoop: ~Copyable {
 
     /// How far a turn of reading got.
     private enum Reading {
-        case goesOn
+        case goesOn(isMoreLikely: Bool)
         case drained
         case ended(BrokerClientError)
     }
@@ -32,6 +32,8 @@ struct ClientLoop: ~Copyable {
     private var broker: PeerCredentials?
     private var interest: Epoll.Interest = []
     private var closeDeadline: UInt64?
+    /// When to look again at what gathers in the outbox.
+    private var gatherDeadline: UInt64?
 
     init(_ core: ClientCore) throws(KernelError) {
         self.core = core
@@ -93,7 +95,7 @@ extension ClientLoop {
             if left == 0 {
                 throw BrokerClientError(.timedOut, "\(path): the broker does not answer")
             }
-            _ = epoll.wait(timeoutMilliseconds: left.milliseconds)
+            _ = epoll.wait(timeoutNanoseconds: left)
             core.wake.drain()
             if core.outbox.withLock({ $0.isClosing }) { throw .closed }
             if case .ended(let error) = read() { throw error }
@@ -182,7 +184,7 @@ extension ClientLoop {
             if core.outbox.withLock({ $0.isClosing }) { return false }
             let left = end.saturatingSubtract(Clock.monotonicNanoseconds())
             if left == 0 { return true }
-            if epoll.wait(timeoutMilliseconds: left.milliseconds) > 0 { core.wake.drain() }
+            if epoll.wait(timeoutNanoseconds: left) > 0 { core.wake.drain() }
         }
     }
 }
@@ -196,13 +198,18 @@ extension ClientLoop {
             switch drain() {
             case .everything:
                 if closeDeadline != nil { return .closed }
+                gatherDeadline = nil
+                watch(writable: false)
+            case .gathering(let untilNanoseconds):
+                gatherDeadline = untilNanoseconds
                 watch(writable: false)
             case .blocked:
+                gatherDeadline = nil
                 watch(writable: true)
             case .broken(let breakage):
                 return readRest(breakage)
             }
-            let count = epoll.wait(timeoutMilliseconds: waitMilliseconds)
+            let count = epoll.wait(timeoutNanoseconds: waitNanoseconds)
             var readiness: Epoll.Readiness = []
             for index in 0..<count {
                 if epoll.token(at: index) == Token.wake {
@@ -231,9 +238,10 @@ extension ClientLoop {
         return drained
     }
 
-    private var waitMilliseconds: Int32 {
-        guard let closeDeadline else { return -1 }
-        return closeDeadline.saturatingSubtract(Clock.monotonicNanoseconds()).milliseconds
+    private var waitNanoseconds: UInt64? {
+        let deadline = min(closeDeadline ?? .max, gatherDeadline ?? .max)
+        if deadline == .max { return nil }
+        return deadline.saturatingSubtract(Clock.monotonicNanoseconds())
     }
 
     private mutating func watch(writable: Bool) {
@@ -253,7 +261,9 @@ extension ClientLoop {
     private mutating func readTurn() -> BrokerClientError? {
         for _ in 0..<Self.batchesPerTurn {
             switch read() {
-            case .goesOn: if !core.gate.isOpen { return nil }
+            case .goesOn(let isMoreLikely):
+                // What comes from now on is reported again.
+                if !isMoreLikely || !core.gate.isOpen { return nil }
             case .drained: return nil
             case .ended(let error): return error
             }
@@ -290,7 +300,8 @@ extension ClientLoop {
                     return .ended(error)
                 }
             }
-            return receiver.endOfStreamSeen ? .ended(.connectionLost) : .goesOn
+            if receiver.endOfStreamSeen { return .ended(.connectionLost) }
+            return .goesOn(isMoreLikely: count == receiver.slots)
         case .wouldBlock:
             return .drained
         case .endOfStream:

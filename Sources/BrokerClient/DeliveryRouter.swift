@@ -7,7 +7,7 @@ internal import BrokerWire
 struct DeliveryRouter {
     private let core: ClientCore
     /// The subscription that got the latest packet: usually it gets the next one, too.
-    private var latest: (number: UInt32, handover: Handover<MessageBatch>)?
+    private var latest: (number: UInt32, consumer: Ledger.Consumer)?
 
     /// What a batch weighs besides its bytes.
     private static let batchOverheadBytes = 128
@@ -16,36 +16,51 @@ struct DeliveryRouter {
         self.core = core
     }
 
+    /// A subscription may have ended: let go of its handler.
+    mutating func forget() { latest = nil }
+
     /// - Parameter packet: has been checked.
     mutating func deliver(_ packet: Span<UInt8>, _ deliveries: PacketDecoder.Deliveries) {
         if deliveries.frames == 0 { return }
         if !deliveries.isMixed {
-            guard let (handover, hasGap) = route(deliveries.subscription) else { return }
-            let batch = BatchBuilder.whole(packet, deliveries, followsReconnect: hasGap)
-            push(batch, handover)
+            guard let (consumer, hasGap) = route(deliveries.subscription) else { return }
+            if let handler = consumer.handler {
+                if consumer.handover.hasEnded { return }
+                handler(
+                    BatchView(
+                        packet, count: deliveries.messages, lost: deliveries.lost,
+                        followsReconnect: hasGap))
+            } else {
+                let batch = BatchBuilder.whole(packet, deliveries, followsReconnect: hasGap)
+                push(batch, consumer)
+            }
             return
         }
         do throws(WireError) {
             var builders = try BatchBuilder.split(packet)
             while let builder = builders.popLast() {
-                guard let (handover, hasGap) = route(builder.subscription) else { continue }
-                push(builder.build(followsReconnect: hasGap), handover)
+                guard let (consumer, hasGap) = route(builder.subscription) else { continue }
+                push(builder.build(followsReconnect: hasGap), consumer)
             }
         } catch {
             preconditionFailure("the packet was checked before: \(error)")
         }
     }
 
-    private mutating func route(_ number: UInt32) -> (Handover<MessageBatch>, Bool)? {
-        if let latest, latest.number == number { return (latest.handover, false) }
-        guard let (handover, hasGap) = core.ledger.withLock({ $0.route(number) }) else {
+    private mutating func route(_ number: UInt32) -> (Ledger.Consumer, Bool)? {
+        if let latest, latest.number == number { return (latest.consumer, false) }
+        guard let (consumer, hasGap) = core.ledger.withLock({ $0.route(number) }) else {
             return nil
         }
-        latest = (number, handover)
-        return (handover, hasGap)
+        latest = (number, consumer)
+        return (consumer, hasGap)
     }
 
-    private func push(_ batch: MessageBatch, _ handover: Handover<MessageBatch>) {
-        handover.push(batch, bytes: batch.storage.byteCount + Self.batchOverheadBytes)
+    private func push(_ batch: MessageBatch, _ consumer: Ledger.Consumer) {
+        guard let handler = consumer.handler else {
+            let bytes = batch.storage.byteCount + Self.batchOverheadBytes
+            return consumer.handover.push(batch, bytes: bytes)
+        }
+        if !consumer.handover.hasEnded { batch.withView { handler($0) } }
     }
 }

@@ -54,6 +54,9 @@ final class Handover<Element: Sendable>: Sendable {
 
     var count: Int { state.withLock { $0.elements.count } }
 
+    /// Nothing that comes now would be consumed.
+    var hasEnded: Bool { state.withLock { $0.end != nil } }
+
     /// Elements that come after the end are dropped: they were on their way.
     func push(_ element: Element, bytes: Int) {
         let consumer = state.withLock { state -> Consumer? in

@@ -47,6 +47,7 @@ final class Inbound {
                 (ledger) throws(BrokerClientError) in try ledger.replyReceived(reply)
             }
             core.perform(action)
+            router.forget()
         case .pingReceived(let nonce):
             pingReceived(nonce)
         case .pongReceived(let nonce):
@@ -56,6 +57,7 @@ final class Inbound {
             throw .disconnected(frame.reason, frame.explanation)
         case .ended(let frame):
             core.perform(core.ledger.withLock { $0.subscriptionEnded(frame) })
+            router.forget()
         case .status(let token, let fragment, let hasMore):
             let action = try core.ledger.withLock { (ledger) throws(BrokerClientError) in
                 try ledger.statusReceived(token: token, fragment: fragment, hasMore: hasMore)

@@ -6,13 +6,21 @@ internal import DequeModule
 struct Ledger {
     struct LiveSubscription {
         let frame: SubscribeFrame
-        let handover: Handover<MessageBatch>
+        let consumer: Consumer
         /// Until the broker has said yes for the first time.
         var confirmation: OneShot<Void>?
         /// The session ended since the last batch.
         var hasGap = false
         /// UNSUBSCRIBE has been sent.
         var isLeaving = false
+    }
+
+    /// Who gets the messages of a subscription.
+    struct Consumer {
+        /// Batches for a task; of a subscription with a handler only the end.
+        let handover: Handover<MessageBatch>
+        /// Called on the client's thread.
+        let handler: BrokerClient.BatchHandler?
     }
 
     enum Request {
@@ -98,10 +106,10 @@ struct Ledger {
     /// Where a delivery goes, and whether it is the first of a new session.
     mutating func route(
         _ number: UInt32
-    ) -> (handover: Handover<MessageBatch>, followsReconnect: Bool)? {
+    ) -> (consumer: Consumer, followsReconnect: Bool)? {
         guard let live = subscriptions[number] else { return nil }
         if live.hasGap { subscriptions[number]?.hasGap = false }
-        return (live.handover, live.hasGap)
+        return (live.consumer, live.hasGap)
     }
 
     mutating func pongReceived(nonce: UInt64) -> OneShot<UInt64>? {

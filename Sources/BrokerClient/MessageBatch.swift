@@ -18,14 +18,20 @@ public struct MessageBatch: Sendable {
     public var followsReconnect: Bool { storage.followsReconnect }
 
     /// Calls `body` with each message, in order. The view's bytes are valid during the call.
+    @inlinable
     public func forEach<Failure: Error>(
         _ body: (borrowing MessageView) throws(Failure) -> Void
     ) throws(Failure) {
+        try withView { (view) throws(Failure) in try view.forEach(body) }
+    }
+
+    /// Calls `body` with the batch as those see it who take messages where they were received.
+    public func withView<Value, Failure: Error>(
+        _ body: (borrowing BatchView) throws(Failure) -> Value
+    ) throws(Failure) -> Value {
         try storage.withPacket { (packet) throws(Failure) in
-            var cursor = BatchCursor(packet)
-            while let frame = cursor.next(in: packet) {
-                try body(cursor.view(of: frame, in: packet))
-            }
+            try body(
+                BatchView(packet, count: count, lost: lost, followsReconnect: followsReconnect))
         }
     }
 
@@ -36,6 +42,56 @@ public struct MessageBatch: Sendable {
         forEach { messages.append(Message($0)) }
         if followsReconnect, !messages.isEmpty { messages[0].followsReconnect = true }
         return messages
+    }
+}
+
+/// The messages of one subscription that came in one packet, in the memory they were received
+/// in: what a subscription's handler gets. Nothing is copied, and nothing can be kept.
+public struct BatchView: ~Escapable {
+    private let packet: Span<UInt8>
+    /// As `MessageBatch.count`.
+    public let count: Int
+    /// As `MessageBatch.lost`.
+    public let lost: UInt64
+    /// As `MessageBatch.followsReconnect`.
+    public let followsReconnect: Bool
+
+    /// - Parameter packet: has been checked; its DELIVER and LOST frames are of one subscription.
+    @_lifetime(copy packet)
+    init(_ packet: Span<UInt8>, count: Int, lost: UInt64, followsReconnect: Bool) {
+        self.packet = packet
+        self.count = count
+        self.lost = lost
+        self.followsReconnect = followsReconnect
+    }
+
+    /// Calls `body` with each message, in order. The view's bytes are valid during the call.
+    @inlinable
+    public func forEach<Failure: Error>(
+        _ body: (borrowing MessageView) throws(Failure) -> Void
+    ) throws(Failure) {
+        var failure: Failure?
+        visit { message in
+            do throws(Failure) {
+                try body(message)
+                return true
+            } catch {
+                failure = error
+                return false
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    /// What `forEach` needs of this module: a generic one would not be specialised for callers.
+    ///
+    /// - Parameter body: returns whether to go on.
+    @usableFromInline
+    func visit(_ body: (borrowing MessageView) -> Bool) {
+        var cursor = BatchCursor(packet)
+        while let frame = cursor.next(in: packet) {
+            if !body(cursor.view(of: frame, in: packet)) { return }
+        }
     }
 }
 

@@ -17,17 +17,23 @@ final class Socket: Sendable {
 /// the lock around this value, so packets leave in the order in which they were written.
 ///
 /// A frame that comes while all is quiet is sent at once by whoever wrote it. Frames that come
-/// in quick succession gather in `current` until the client's thread, woken once, or a writer
-/// whose frame no longer fits sends them. When the kernel takes no more, full packets queue up
-/// and only the client's thread sends, as room appears.
+/// in quick succession gather in `current` until it is full; whoever wrote the frame that no
+/// longer fits sends them. The client's thread, woken once, looks after what is left: it sends
+/// what has waited for `gatherNanoseconds`, and goes on looking while a lot is written. When the
+/// kernel takes no more, full packets queue up and only the client's thread sends, as room
+/// appears.
 ///
 /// Invariants: `queue` is empty unless `isBacklogged` or offline; while online and not
-/// backlogged, `current` is empty unless the thread has been woken (`wakeRequested`).
+/// backlogged, `current` is empty unless the thread looks after it (`isWatched`).
 struct Outbox: ~Copyable {
     enum Link {
         case offline
         case online(Socket)
         case ended(BrokerClientError)
+
+        var isOpen: Bool {
+            if case .ended = self { false } else { true }
+        }
     }
 
     /// Why the kernel takes nothing any more.
@@ -36,16 +42,40 @@ struct Outbox: ~Copyable {
         case failed(KernelError)
     }
 
-    /// Gaps between sends that are shorter than this make frames gather.
-    private static let quietNanoseconds: UInt64 = 10_000
+    /// How soon a frame is to leave.
+    enum Urgency {
+        /// With others, if others come.
+        case gathers
+        /// Somebody waits for the answer: as soon as the thread is awake.
+        case hurries
+        /// Now, by the caller.
+        case immediate
+    }
+
+    /// A frame that comes this soon after a packet that the broker has not read yet is taken for
+    /// one of many.
+    private static let quietNanoseconds: UInt64 = 3_000
+    /// How long frames wait for others at most.
+    private static let gatherNanoseconds: UInt64 = 50_000
+    /// Fewer frames in that time are no load: the next one is sent at once again.
+    private static let gatherFramesMin = 8
     private static let sparesMax = 4
 
     private let pendingBytesMax: Int
-    private(set) var link = Link.offline
-    private(set) var isClosing = false
+    private(set) var link = Link.offline {
+        didSet { isOpen = link.isOpen && !isClosing }
+    }
+    private(set) var isClosing = false {
+        didSet { isOpen = link.isOpen && !isClosing }
+    }
+    /// Whether anything may be written: asked for each message.
+    private var isOpen = true
     private(set) var breakage: Breakage?
     private(set) var isBacklogged = false
-    private var wakeRequested = false
+    /// The thread has been woken, or is awake from time to time, to send what gathers.
+    private var isWatched = false
+    /// It is to send at once.
+    private var isHurried = false
     /// The caller of `dispatch` is to be told to wake the thread.
     private var owesWake = false
 
@@ -96,6 +126,7 @@ struct Outbox: ~Copyable {
 
     /// - Throws: why nothing may be written any more.
     func checkOpen() throws(BrokerClientError) {
+        if isOpen { return }
         if case .ended(let error) = link { throw error }
         if isClosing { throw .closed }
     }
@@ -113,7 +144,7 @@ extension Outbox {
             throw BrokerClientError(
                 .messageTooLarge(limitBytes: messageBytesMax),
                 "topic and payload have \(bodyBytes) bytes, at most \(messageBytesMax) can be "
-                    + "sent; raising the sysctl net.core.wmem_max may raise that limit")
+                    + "sent; \(Limits.advice(packetBytesMax: packetBytesMax))")
         }
         let frameBytes = PublishFrame.overheadBytes + bodyBytes
         if hasPending, pendingBytes + frameBytes > pendingBytesMax {
@@ -161,23 +192,25 @@ extension Outbox {
 
     /// To be called after each append.
     ///
-    /// - Parameter urgent: somebody waits for the answer.
     /// - Returns: whether the caller must wake the client's thread.
-    mutating func dispatch(urgent: Bool) -> Bool {
+    mutating func dispatch(_ urgency: Urgency) -> Bool {
+        if urgency == .gathers, isWatched, !owesWake { return false }  // one of many
         if case .online(let socket) = link, !isBacklogged {
-            if urgent || (!wakeRequested && isQuiet) {
+            if urgency == .immediate || (!isWatched && isQuiet(socket)) {
                 sendCurrent(socket)
-            } else if !wakeRequested {
-                wakeRequested = true
-                owesWake = true
+            } else {
+                owesWake = owesWake || !isWatched || (urgency == .hurries && !isHurried)
+                isWatched = true
+                isHurried = isHurried || urgency == .hurries
             }
         }
         defer { owesWake = false }
         return owesWake
     }
 
-    private var isQuiet: Bool {
+    private func isQuiet(_ socket: Socket) -> Bool {
         Clock.monotonicNanoseconds() &- lastSendNanoseconds >= Self.quietNanoseconds
+            || isEverythingRead(by: socket.descriptor)
     }
 
     private mutating func makeRoom(_ frameBytes: Int) {
@@ -201,6 +234,8 @@ extension Outbox {
     /// What the client's thread is to do next.
     enum Drained {
         case everything
+        /// Look again at that time (CLOCK_MONOTONIC): more may come to what waits.
+        case gathering(untilNanoseconds: UInt64)
         /// Wait until the socket is writable.
         case blocked
         case broken(Breakage)
@@ -218,7 +253,6 @@ extension Outbox {
     /// Hands everything to the kernel, as far as it takes it. Only the client's thread calls it.
     mutating func drain() -> Drained {
         guard case .online(let socket) = link else { return .everything }
-        wakeRequested = false
         if let breakage { return .broken(breakage) }
         while !queue.isEmpty {
             guard accepted(sendPacket(to: socket.descriptor, queue[0].span)) else { break }
@@ -228,10 +262,27 @@ extension Outbox {
             recycle(sent)
         }
         isBacklogged = !queue.isEmpty
-        if !isBacklogged { sendCurrent(socket) }
+        let deadline = isBacklogged ? nil : sendGathered(socket)
         owesWake = false
         if let breakage { return .broken(breakage) }
-        return isBacklogged ? .blocked : .everything
+        if isBacklogged { return .blocked }
+        if let deadline { return .gathering(untilNanoseconds: deadline) }
+        return .everything
+    }
+
+    /// Sends what has waited long enough, or what somebody waits for.
+    ///
+    /// - Returns: when to look again, if many frames come.
+    private mutating func sendGathered(_ socket: Socket) -> UInt64? {
+        if isWatched, !isHurried, !isClosing, roomWaiters.isEmpty {
+            // What waits came after the latest packet, and so no earlier than that.
+            let deadline = lastSendNanoseconds + Self.gatherNanoseconds
+            if Clock.monotonicNanoseconds() < deadline { return deadline }
+        }
+        isHurried = false
+        isWatched = isWatched && current.frameCount >= Self.gatherFramesMin && !isClosing
+        sendCurrent(socket)
+        return isWatched ? lastSendNanoseconds + Self.gatherNanoseconds : nil
     }
 
     /// Half of the queue must be free before writers go on, so that they wake rarely.
@@ -352,7 +403,8 @@ extension Outbox {
         link = .online(socket)
         isBacklogged = !queue.isEmpty
         breakage = nil
-        wakeRequested = false
+        isWatched = false
+        isHurried = false
     }
 
     /// The session has ended. What was not sent yet is dropped.
@@ -366,7 +418,8 @@ extension Outbox {
         link = error.map { .ended($0) } ?? .offline
         isBacklogged = false
         breakage = nil
-        wakeRequested = false
+        isWatched = false
+        isHurried = false
         sentCount = sealedCount
         let flushes = Ready(waiters: flushWaiters.map(\.waiter))
         flushWaiters = []

@@ -1,5 +1,3 @@
-internal import BrokerWire
-
 /// Publishing comes in two kinds. `publish` hands the message over and goes on: it waits only
 /// while more than `Configuration.pendingBytesMax` is pending, and a refusal shows up in
 /// `refusals`. `publishAcknowledged` waits for the broker's answer.
@@ -9,49 +7,25 @@ internal import BrokerWire
 extension BrokerClient {
     /// Publishes a message. Protocol/README.md, section 5.3.
     ///
-    /// - Throws: `.messageTooLarge`; `.disconnected` or `.closed` once the client has ended;
-    ///   `.cancelled` while waiting for room.
+    /// - Throws: `.invalidTopic`, `.messageTooLarge`; `.disconnected` or `.closed` once the
+    ///   client has ended; `.cancelled` while waiting for room.
     public func publish(
-        _ payload: Span<UInt8>, to topic: PreparedTopic
+        _ payload: Span<UInt8>, to topic: some TopicName
     ) async throws(BrokerClientError) {
-        while let room = try core.publish(payload, to: topic.bytes.span, acknowledgement: nil) {
+        let topic = try topic.checkedBytes()
+        while let room = try core.publish(payload, to: topic, acknowledgement: nil) {
             try await room.value()
         }
     }
 
     public func publish(
-        _ payload: [UInt8], to topic: PreparedTopic
+        _ payload: [UInt8], to topic: some TopicName
     ) async throws(BrokerClientError) {
         try await publish(payload.span, to: topic)
     }
 
     public func publish(
-        _ payload: String, to topic: PreparedTopic
-    ) async throws(BrokerClientError) {
-        try await publish(payload.utf8.span, to: topic)
-    }
-
-    /// Publishes a message. Protocol/README.md, section 5.3.
-    ///
-    /// - Throws: `.invalidTopic`, and as above.
-    public func publish(
-        _ payload: Span<UInt8>, to topic: String
-    ) async throws(BrokerClientError) {
-        let name = topic.utf8.span
-        try PreparedTopic.validate(name, topic)
-        while let room = try core.publish(payload, to: name, acknowledgement: nil) {
-            try await room.value()
-        }
-    }
-
-    public func publish(
-        _ payload: [UInt8], to topic: String
-    ) async throws(BrokerClientError) {
-        try await publish(payload.span, to: topic)
-    }
-
-    public func publish(
-        _ payload: String, to topic: String
+        _ payload: String, to topic: some TopicName
     ) async throws(BrokerClientError) {
         try await publish(payload.utf8.span, to: topic)
     }
@@ -59,11 +33,12 @@ extension BrokerClient {
     /// Publishes a message if there is room for it, without ever waiting.
     ///
     /// - Returns: false if more than `Configuration.pendingBytesMax` is pending.
-    /// - Throws: `.messageTooLarge`; `.disconnected` or `.closed` once the client has ended.
+    /// - Throws: `.invalidTopic`, `.messageTooLarge`; `.disconnected` or `.closed` once the
+    ///   client has ended.
     public func publishIfRoom(
-        _ payload: Span<UInt8>, to topic: PreparedTopic
+        _ payload: Span<UInt8>, to topic: some TopicName
     ) throws(BrokerClientError) -> Bool {
-        try core.publish(payload, to: topic.bytes.span, acknowledgement: nil) == nil
+        try core.publish(payload, to: try topic.checkedBytes(), acknowledgement: nil) == nil
     }
 
     // MARK: Acknowledged
@@ -72,61 +47,32 @@ extension BrokerClient {
     /// Protocol/README.md, sections 5.3 and 5.4.
     ///
     /// - Throws: `.refused` with the broker's reason; `.disconnected` if the session ended
-    ///   first: then nobody knows whether the message arrived; `.messageTooLarge`, `.closed`,
-    ///   `.cancelled`.
+    ///   first: then nobody knows whether the message arrived; `.invalidTopic`,
+    ///   `.messageTooLarge`, `.closed`, `.cancelled`.
     @discardableResult
     public func publishAcknowledged(
-        _ payload: Span<UInt8>, to topic: PreparedTopic
+        _ payload: Span<UInt8>, to topic: some TopicName
     ) async throws(BrokerClientError) -> Acknowledgement {
-        try await publishAcknowledged(payload, bytes: topic.bytes.span)
-    }
-
-    @discardableResult
-    public func publishAcknowledged(
-        _ payload: [UInt8], to topic: PreparedTopic
-    ) async throws(BrokerClientError) -> Acknowledgement {
-        try await publishAcknowledged(payload.span, bytes: topic.bytes.span)
-    }
-
-    @discardableResult
-    public func publishAcknowledged(
-        _ payload: String, to topic: PreparedTopic
-    ) async throws(BrokerClientError) -> Acknowledgement {
-        try await publishAcknowledged(payload.utf8.span, bytes: topic.bytes.span)
-    }
-
-    @discardableResult
-    public func publishAcknowledged(
-        _ payload: Span<UInt8>, to topic: String
-    ) async throws(BrokerClientError) -> Acknowledgement {
-        try PreparedTopic.validate(topic.utf8.span, topic)
-        return try await publishAcknowledged(payload, bytes: topic.utf8.span)
-    }
-
-    @discardableResult
-    public func publishAcknowledged(
-        _ payload: [UInt8], to topic: String
-    ) async throws(BrokerClientError) -> Acknowledgement {
-        try PreparedTopic.validate(topic.utf8.span, topic)
-        return try await publishAcknowledged(payload.span, bytes: topic.utf8.span)
-    }
-
-    @discardableResult
-    public func publishAcknowledged(
-        _ payload: String, to topic: String
-    ) async throws(BrokerClientError) -> Acknowledgement {
-        try PreparedTopic.validate(topic.utf8.span, topic)
-        return try await publishAcknowledged(payload.utf8.span, bytes: topic.utf8.span)
-    }
-
-    private func publishAcknowledged(
-        _ payload: Span<UInt8>, bytes topic: Span<UInt8>
-    ) async throws(BrokerClientError) -> Acknowledgement {
+        let topic = try topic.checkedBytes()
         let acknowledgement = OneShot<Acknowledgement>()
         while let room = try core.publish(payload, to: topic, acknowledgement: acknowledgement) {
             try await room.value()
         }
         return try await acknowledgement.value()
+    }
+
+    @discardableResult
+    public func publishAcknowledged(
+        _ payload: [UInt8], to topic: some TopicName
+    ) async throws(BrokerClientError) -> Acknowledgement {
+        try await publishAcknowledged(payload.span, to: topic)
+    }
+
+    @discardableResult
+    public func publishAcknowledged(
+        _ payload: String, to topic: some TopicName
+    ) async throws(BrokerClientError) -> Acknowledgement {
+        try await publishAcknowledged(payload.utf8.span, to: topic)
     }
 
     /// Refusals of publishes that were not awaited. It has one consumer; the first 256 that

@@ -165,11 +165,43 @@ extension BrokerClient {
     public func subscribe(
         to filters: [String], options: SubscriptionOptions = SubscriptionOptions()
     ) async throws(BrokerClientError) -> Subscription {
+        try await subscribe(to: filters, options: options, handler: nil)
+    }
+
+    /// Messages, in place, on the client's own thread: the fastest way to consume.
+    public typealias BatchHandler = @Sendable (borrowing BatchView) -> Void
+
+    /// Subscribes to topics, and has the messages handled where they are received, without a
+    /// copy and without waking a task. Protocol/README.md, section 5.5.
+    ///
+    /// While the handler runs the client receives nothing, acknowledgements included: that is
+    /// what holds the broker back, and so it must never block or wait for this client. It may
+    /// publish (`publishIfRoom`). It is held until the subscription ends; one that holds on to
+    /// the client or the subscription keeps both until then. When `Subscription.cancel` returns,
+    /// a call may still be under way, and no other follows.
+    ///
+    /// The subscription's sequences have no elements; they finish and throw as ever.
+    ///
+    /// - Parameters:
+    ///   - filters: 1 to 32 topic filters.
+    ///   - handler: gets all messages, in order.
+    /// - Throws: as above.
+    public func subscribe(
+        to filters: [String], options: SubscriptionOptions = SubscriptionOptions(),
+        handler: @escaping BatchHandler
+    ) async throws(BrokerClientError) -> Subscription {
+        try await subscribe(to: filters, options: options, handler: Optional(handler))
+    }
+
+    private func subscribe(
+        to filters: [String], options: SubscriptionOptions, handler: BatchHandler?
+    ) async throws(BrokerClientError) -> Subscription {
         let frame = try Self.frame(filters, options)
         let handover = Handover<MessageBatch>(
             bytesMax: core.configuration.receiveBytesMax, gate: core.gate)
         let confirmation = OneShot<Void>()
-        let number = try core.subscribe(frame, handover, confirmation)
+        let number = try core.subscribe(
+            frame, Ledger.Consumer(handover: handover, handler: handler), confirmation)
         // From here on: if this throws, the subscription goes away and unsubscribes.
         let subscription = Subscription(
             self, number: number, filters: filters, options: options, handover: handover)

@@ -1,5 +1,6 @@
 import ArgumentParser
 import BrokerClient
+import BrokerWire
 import Foundation
 import LinuxIO
 
@@ -196,26 +197,16 @@ enum BenchStamp {
     ///   - publisher: who sent it.
     ///   - value: its number, or the time it was to be sent.
     static func write(publisher: Int, value: UInt64, to payload: inout [UInt8]) {
-        var rest = UInt64(publisher)
+        var bytes = payload.mutableSpan
+        precondition(bytes.count >= byteCount)
         for offset in 0..<8 {
-            payload[offset] = UInt8(truncatingIfNeeded: rest)
-            rest >>= 8
-        }
-        rest = value
-        for offset in 8..<16 {
-            payload[offset] = UInt8(truncatingIfNeeded: rest)
-            rest >>= 8
+            bytes[offset] = UInt8(truncatingIfNeeded: UInt64(publisher) >> UInt64(8 * offset))
+            bytes[8 + offset] = UInt8(truncatingIfNeeded: value >> UInt64(8 * offset))
         }
     }
 
     static func read(_ payload: Span<UInt8>) -> (publisher: Int, value: UInt64)? {
         guard payload.count >= byteCount else { return nil }
-        return (Int(truncatingIfNeeded: number(payload, at: 0)), number(payload, at: 8))
-    }
-
-    private static func number(_ payload: Span<UInt8>, at offset: Int) -> UInt64 {
-        var number: UInt64 = 0
-        for index in 0..<8 { number |= UInt64(payload[offset + index]) << UInt64(8 * index) }
-        return number
+        return (Int(truncatingIfNeeded: payload.loadUInt64(at: 0)), payload.loadUInt64(at: 8))
     }
 }

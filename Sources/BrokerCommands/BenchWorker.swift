@@ -1,7 +1,6 @@
 import ArgumentParser
 import BrokerClient
 import Foundation
-import Histogram
 import LinuxIO
 
 /// The processes that `broker bench` runs. Not for people: it speaks with its parent.
@@ -58,6 +57,8 @@ struct BenchWorker: AsyncParsableCommand {
     private func publish(_ client: BrokerClient) async throws(BrokerClientError) -> BenchResult {
         let topic = try PreparedTopic("bench/\(publisher)")
         var payload = [UInt8](repeating: UInt8(ascii: "x"), count: size)
+        // Each look at an option goes through the argument parser.
+        let (messages, batch, publisher) = (messages, batch, publisher)
         sayReady()
         _ = readLine()
         var result = BenchResult()
@@ -76,116 +77,37 @@ struct BenchWorker: AsyncParsableCommand {
         return result
     }
 
+    /// The handler's way to consume: the fastest that the library has.
     private func subscribe(
         _ client: BrokerClient
     ) async throws(BrokerClientError) -> BenchResult {
         var options = SubscriptionOptions()
         options.overflow = overflow.policy
-        let subscription = try await client.subscribe(to: ["bench/+"], options: options)
-        sayReady()
-        var result = BenchResult()
-        var next = [UInt64](repeating: 0, count: publishers)
-        let batches = subscription.batches.makeAsyncIterator()
-        while result.received + Int(result.lostNotices) < messages {
-            guard let batch = try await batches.next() else { break }
-            if result.startNanoseconds == 0 {
-                result.startNanoseconds = Clock.monotonicNanoseconds()
-            }
-            result.lostNotices += batch.lost
-            var disordered = 0
-            batch.forEach { view in
-                guard let stamp = BenchStamp.read(view.payload), stamp.publisher < publishers
-                else { return }
-                if stamp.value < next[stamp.publisher] { disordered += 1 }
-                next[stamp.publisher] = stamp.value + 1
-            }
-            result.disordered += disordered
-            result.received += batch.count
+        let tally = BenchTally(expected: messages, publishers: publishers)
+        let subscription = try await client.subscribe(to: ["bench/+"], options: options) {
+            tally.add($0)
         }
-        result.endNanoseconds = Clock.monotonicNanoseconds()
-        return result
+        sayReady()
+        try await tally.wait(for: subscription)
+        return tally.result
     }
 
     // MARK: Latency
 
     private func latency(_ sender: BrokerClient) async throws(BrokerClientError) -> BenchResult {
         let receiver = try await connect(name: "bench-receive")
-        let subscription = try await receiver.subscribe(
-            to: ["bench/latency"], options: SubscriptionOptions())
-        let topic = try PreparedTopic("bench/latency")
+        let course = LatencyCourse(
+            sender, topic: try PreparedTopic("bench/latency"), messages: messages, size: size,
+            isPingPong: rate == 0)
+        let subscription = try await receiver.subscribe(to: ["bench/latency"]) {
+            course.received($0)
+        }
         sayReady()
         _ = readLine()
-        var result = BenchResult()
-        result.startNanoseconds = Clock.monotonicNanoseconds()
-        let histogram =
-            rate == 0
-            ? try await pingPong(sender, subscription, topic)
-            : try await onSchedule(sender, subscription, topic)
-        result.endNanoseconds = Clock.monotonicNanoseconds()
-        result.sent = messages
-        result.received = Int(histogram.totalCount)
-        result.latency = BenchLatency(histogram)
+        let schedule = course.start(ratePerSecond: rate)
+        try await course.tally.wait(for: subscription)
+        schedule?.join()
         await receiver.close()
-        return result
-    }
-
-    private static let slowestNanoseconds: UInt64 = 60_000_000_000
-
-    /// One in flight: the next is published when the last has arrived.
-    private func pingPong(
-        _ sender: BrokerClient, _ subscription: Subscription, _ topic: PreparedTopic
-    ) async throws(BrokerClientError) -> Histogram<UInt32> {
-        var histogram = Histogram<UInt32>(highestTrackableValue: Self.slowestNanoseconds)
-        var payload = [UInt8](repeating: UInt8(ascii: "x"), count: size)
-        let batches = subscription.batches.makeAsyncIterator()
-        for index in 0..<messages {
-            let start = Clock.monotonicNanoseconds()
-            BenchStamp.write(publisher: 0, value: UInt64(index), to: &payload)
-            try await sender.publish(payload.span, to: topic)
-            guard let batch = try await batches.next(), batch.count == 1 else { break }
-            histogram.record(Clock.monotonicNanoseconds() - start)
-        }
-        return histogram
-    }
-
-    /// Open loop: each message has a time at which it is due, and is measured from then on, so
-    /// that a stall is seen by all the messages it delays.
-    private func onSchedule(
-        _ sender: BrokerClient, _ subscription: Subscription, _ topic: PreparedTopic
-    ) async throws(BrokerClientError) -> Histogram<UInt32> {
-        let publisher = Task { await publishOnSchedule(sender, topic) }
-        var histogram = Histogram<UInt32>(highestTrackableValue: Self.slowestNanoseconds)
-        var received = 0
-        let batches = subscription.batches.makeAsyncIterator()
-        while received < messages, let batch = try await batches.next() {
-            let now = Clock.monotonicNanoseconds()
-            batch.forEach { view in
-                guard let stamp = BenchStamp.read(view.payload) else { return }
-                histogram.record(now > stamp.value ? now - stamp.value : 1)
-            }
-            received += batch.count
-        }
-        publisher.cancel()
-        return histogram
-    }
-
-    /// Ends early when the client does; the receiver then counts the rest as lost.
-    private func publishOnSchedule(_ sender: BrokerClient, _ topic: PreparedTopic) async {
-        let interval = 1_000_000_000 / UInt64(rate)
-        var payload = [UInt8](repeating: UInt8(ascii: "x"), count: size)
-        var due = Clock.monotonicNanoseconds() + interval
-        for _ in 0..<messages {
-            let now = Clock.monotonicNanoseconds()
-            if due > now {
-                try? await Task.sleep(nanoseconds: due - now)
-            }
-            BenchStamp.write(publisher: 0, value: due, to: &payload)
-            do throws(BrokerClientError) {
-                try await sender.publish(payload.span, to: topic)
-            } catch {
-                return
-            }
-            due += interval
-        }
+        return course.result
     }
 }

@@ -107,7 +107,7 @@ extension Broker {
         case .packetTooLarge:
             let text =
                 "topic and payload together may have \(configuration.messageBytesMax) bytes; "
-                + "the limit follows from sysctl net.core.wmem_max"
+                + Limits.advice(packetBytesMax: configuration.packetBytesMax)
             return (text, nil)
         case .quotaExceeded:
             return (latestExceeded?.explanation ?? "", nil)

@@ -151,12 +151,12 @@ public struct DeliverFrame: Equatable, Sendable {
     @inlinable
     package static var overheadBytes: Int { FrameHeader.byteCount + 12 }
 
-    package let sequence: UInt64
-    package let subscription: UInt32
-    package let topic: Range<Int>
-    package let payload: Range<Int>
+    @usableFromInline package let sequence: UInt64
+    @usableFromInline package let subscription: UInt32
+    @usableFromInline package let topic: Range<Int>
+    @usableFromInline package let payload: Range<Int>
 
-    @inline(__always)
+    @inlinable @inline(__always)
     package init(_ header: FrameHeader, in packet: Span<UInt8>) {
         precondition(header.type == .deliver)
         sequence = packet.loadUInt64(at: header.fixed)

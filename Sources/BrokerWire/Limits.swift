@@ -40,6 +40,13 @@ public enum Limits {
     public static let blockSecondsMax = 5
     public static let systemTopicsIntervalSeconds = 10
 
+    /// What helps whoever has a message that does not fit into packets of `packetBytesMax`.
+    package static func advice(packetBytesMax: Int) -> String {
+        packetBytesMax < Self.packetBytesMax
+            ? "the limit follows from sysctl net.core.wmem_max"
+            : "that is the protocol's limit: send it in parts, or the name of a file"
+    }
+
     /// The relations between the limits, asserted once at start by the broker.
     package static func checkRelations() {
         precondition(packetBytesMin <= batchBytesTarget && batchBytesTarget <= packetBytesMax)

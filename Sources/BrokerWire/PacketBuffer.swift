@@ -76,6 +76,15 @@ public struct PacketBuffer: ~Copyable {
         frames &+= 1
     }
 
+    /// A frame header as a little-endian number.
+    @inlinable @inline(__always)
+    static func frameHead(
+        _ type: FrameType, flags: UInt8, length: Int, leadLength: Int
+    ) -> UInt64 {
+        UInt64(UInt32(truncatingIfNeeded: length)) | UInt64(type.rawValue) << 32
+            | UInt64(flags) << 40 | UInt64(UInt16(truncatingIfNeeded: leadLength)) << 48
+    }
+
     private mutating func append(text: String) {
         for byte in text.utf8 { bytes.append(byte) }
     }
@@ -85,33 +94,45 @@ extension PacketBuffer {
     /// - Parameters:
     ///   - topic: bytes of the topic name, not checked here.
     ///   - payload: any bytes.
-    @inline(__always)
+    ///
+    /// Once per message: the header is put together in registers and appended as a whole, not
+    /// byte by byte.
+    @inlinable @inline(__always)
     package mutating func appendPublish(
         token: UInt32, wantsAcknowledgement: Bool, topic: Span<UInt8>, payload: Span<UInt8>
     ) {
-        beginFrame(
+        precondition(topic.count <= Int(UInt16.max))
+        let length = PublishFrame.overheadBytes &+ topic.count &+ payload.count
+        let head = Self.frameHead(
             .publish, flags: wantsAcknowledgement ? FrameHeader.acknowledgeFlag : 0,
-            leadLength: topic.count, tailLength: payload.count
-        ) { output in output.append(littleEndian: token) }
+            length: length, leadLength: topic.count)
+        let header: InlineArray<12, UInt8> = [
+            UInt8(truncatingIfNeeded: head), UInt8(truncatingIfNeeded: head >> 8),
+            UInt8(truncatingIfNeeded: head >> 16), UInt8(truncatingIfNeeded: head >> 24),
+            UInt8(truncatingIfNeeded: head >> 32), UInt8(truncatingIfNeeded: head >> 40),
+            UInt8(truncatingIfNeeded: head >> 48), UInt8(truncatingIfNeeded: head >> 56),
+            UInt8(truncatingIfNeeded: token), UInt8(truncatingIfNeeded: token >> 8),
+            UInt8(truncatingIfNeeded: token >> 16), UInt8(truncatingIfNeeded: token >> 24),
+        ]
+        precondition(bytes.freeCapacity >= length)
+        bytes.append(copying: header.span)
         bytes.append(copying: topic)
         bytes.append(copying: payload)
+        frames &+= 1
     }
 
     /// - Parameter body: topic and payload side by side, as they stand in the PUBLISH frame.
     ///
-    /// Once per message and receiver: the header is put together in registers and appended as a
-    /// whole, not byte by byte.
+    /// Once per message and receiver, and made like PUBLISH.
     @inlinable @inline(__always)
     package mutating func appendDeliver(
         sequence: UInt64, subscription: UInt32, body: Span<UInt8>, topicLength: Int
     ) {
         precondition(topicLength >= 0 && topicLength <= body.count)
         precondition(topicLength <= Int(UInt16.max))
-        let length = UInt32(truncatingIfNeeded: DeliverFrame.overheadBytes &+ body.count)
-        let head =
-            UInt64(length)
-            | UInt64(FrameType.deliver.rawValue) << 32
-            | UInt64(UInt16(truncatingIfNeeded: topicLength)) << 48
+        let head = Self.frameHead(
+            .deliver, flags: 0, length: DeliverFrame.overheadBytes &+ body.count,
+            leadLength: topicLength)
         let header: InlineArray<20, UInt8> = [
             UInt8(truncatingIfNeeded: head), UInt8(truncatingIfNeeded: head >> 8),
             UInt8(truncatingIfNeeded: head >> 16), UInt8(truncatingIfNeeded: head >> 24),

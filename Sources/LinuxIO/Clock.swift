@@ -16,6 +16,19 @@ public enum Clock {
         read(CLOCK_REALTIME)
     }
 
+    /// Sleeps until then, on the scale of `monotonicNanoseconds`; not at all if it has passed.
+    ///
+    /// The corresponding C function is `clock_nanosleep` with `TIMER_ABSTIME`.
+    public static func sleep(untilMonotonicNanoseconds time: UInt64) {
+        var deadline = timespec(
+            tv_sec: Int(time / 1_000_000_000), tv_nsec: Int(time % 1_000_000_000))
+        var result: Int32
+        repeat {
+            result = unsafe clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, nil)
+        } while result == EINTR
+        precondition(result == 0, "clock_nanosleep failed")
+    }
+
     private static func read(_ clock: clockid_t) -> UInt64 {
         var time = timespec()
         let result = unsafe clock_gettime(clock, &time)

@@ -38,6 +38,8 @@ public struct Epoll: ~Copyable, @unchecked Sendable {
     private let descriptor: OwnedDescriptor
     private let events: UnsafeMutableBufferPointer<epoll_event>
     private var readyCount = 0
+    /// `epoll_pwait2` has not been refused.
+    private var hasFineTimeouts = true
 
     /// An empty set that reports up to `eventsMax` events at a time.
     ///
@@ -90,6 +92,31 @@ public struct Epoll: ~Copyable, @unchecked Sendable {
         precondition(result >= 0 || errno == EINTR, "epoll_wait failed")
         readyCount = max(0, Int(result))
         return readyCount
+    }
+
+    /// As above, to the microsecond; nil waits for ever.
+    ///
+    /// The corresponding C function is `epoll_pwait2` (Linux 5.11). Where the kernel or a filter
+    /// of system calls refuses it, the time is rounded up to milliseconds.
+    public mutating func wait(timeoutNanoseconds: UInt64?) -> Int {
+        guard let timeoutNanoseconds, timeoutNanoseconds > 0 else {
+            return wait(timeoutMilliseconds: timeoutNanoseconds == nil ? -1 : 0)
+        }
+        if hasFineTimeouts {
+            var timeout = timespec(
+                tv_sec: Int(timeoutNanoseconds / 1_000_000_000),
+                tv_nsec: Int(timeoutNanoseconds % 1_000_000_000))
+            let result = unsafe epoll_pwait2(
+                descriptor.rawValue, events.baseAddress, Int32(events.count), &timeout, nil)
+            if result >= 0 || errno == EINTR {
+                readyCount = max(0, Int(result))
+                return readyCount
+            }
+            precondition(errno == ENOSYS || errno == EPERM, "epoll_pwait2 failed")
+            hasFineTimeouts = false
+        }
+        let milliseconds = timeoutNanoseconds / 1_000_000 + 1
+        return wait(timeoutMilliseconds: Int32(clamping: milliseconds))
     }
 
     /// The token of one event of the latest `wait`.

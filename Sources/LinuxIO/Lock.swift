@@ -10,13 +10,11 @@ import Glibc
 public struct Lock<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     // Unchecked Sendable: the value went in as `sending`, and is only reached under the mutex.
 
-    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    private let value: UnsafeMutablePointer<Value>
+    @usableFromInline let mutex: UnsafeMutableRawPointer
+    @usableFromInline let value: UnsafeMutablePointer<Value>
 
     public init(_ initial: consuming sending Value) {
-        unsafe mutex = .allocate(capacity: 1)
-        let result = unsafe pthread_mutex_init(mutex, nil)
-        precondition(result == 0, "a mutex with default attributes can be made")
+        unsafe mutex = makeMutex()
         unsafe value = .allocate(capacity: 1)
         unsafe value.initialize(to: initial)
     }
@@ -24,17 +22,43 @@ public struct Lock<Value: ~Copyable>: ~Copyable, @unchecked Sendable {
     deinit {
         unsafe value.deinitialize(count: 1)
         unsafe value.deallocate()
-        unsafe pthread_mutex_destroy(mutex)
-        unsafe mutex.deallocate()
+        unsafe destroyMutex(mutex)
     }
 
     /// Calls `body` while no other thread is in such a call. Not reentrant: calling it from
     /// within `body` never returns.
+    ///
+    /// Inlinable: otherwise other modules would go through generic code, which looks up
+    /// metadata with each call.
+    @inlinable @inline(__always)
     public borrowing func withLock<Result: ~Copyable, Failure: Error>(
         _ body: (inout sending Value) throws(Failure) -> sending Result
     ) throws(Failure) -> sending Result {
-        unsafe pthread_mutex_lock(mutex)
-        defer { unsafe pthread_mutex_unlock(mutex) }
+        unsafe lockMutex(mutex)
+        defer { unsafe unlockMutex(mutex) }
         return unsafe try body(&value.pointee)
     }
+}
+
+private func makeMutex() -> UnsafeMutableRawPointer {
+    let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    let result = unsafe pthread_mutex_init(mutex, nil)
+    precondition(result == 0, "a mutex with default attributes can be made")
+    return UnsafeMutableRawPointer(mutex)
+}
+
+private func destroyMutex(_ mutex: UnsafeMutableRawPointer) {
+    let mutex = unsafe mutex.assumingMemoryBound(to: pthread_mutex_t.self)
+    unsafe pthread_mutex_destroy(mutex)
+    unsafe mutex.deallocate()
+}
+
+@usableFromInline
+func lockMutex(_ mutex: UnsafeMutableRawPointer) {
+    unsafe pthread_mutex_lock(mutex.assumingMemoryBound(to: pthread_mutex_t.self))
+}
+
+@usableFromInline
+func unlockMutex(_ mutex: UnsafeMutableRawPointer) {
+    unsafe pthread_mutex_unlock(mutex.assumingMemoryBound(to: pthread_mutex_t.self))
 }

@@ -59,6 +59,17 @@ public func sendPacket(to fd: borrowing OwnedDescriptor, _ bytes: Span<UInt8>) -
     }
 }
 
+/// Whether the peer has read everything that was sent to it.
+///
+/// The corresponding C function is `ioctl` with `SIOCOUTQ`.
+public func isEverythingRead(by fd: borrowing OwnedDescriptor) -> Bool {
+    let number = fd.rawValue
+    switch kernelCall("ioctl SIOCOUTQ", { clinux_unread_output(number) }) {
+    case .success(let bytes): return bytes == 0
+    case .failure: return false
+    }
+}
+
 let sendFlags = Int32(MSG_DONTWAIT | MSG_NOSIGNAL)
 
 /// A vector that the kernel only reads; C has no type for that.

@@ -55,10 +55,11 @@ import Testing
         try await client.publish("x", to: topic)
         try await client.publish(bytes.span, to: topic)
         #expect(try client.publishIfRoom(bytes.span, to: topic))
-        let frames = try await session.receiveFrames(7)
+        #expect(try client.publishIfRoom(bytes.span, to: "t"))
+        let frames = try await session.receiveFrames(8)
         #expect(
             frames
-                == (1...7).map {
+                == (1...8).map {
                     .publish(token: $0, acknowledge: false, topic: "t", payload: bytes)
                 })
     }
@@ -153,6 +154,53 @@ import Testing
             }
             #expect(code == .invalidTopic)
         }
+    }
+
+    @Test func `what gathers leaves by itself, although nothing else happens`() async throws {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect()
+        // Nobody reads meanwhile, so that the first of a burst is not taken for the only one.
+        for burst in 0..<20 {
+            for _ in 0..<3 { try await client.publish("x", to: "t") }
+            let tokens = try await session.receiveFrames(3).compactMap(\.token)
+            #expect(tokens == (1...3).map { UInt32(3 * burst + $0) })
+        }
+    }
+
+    @Test func `an acknowledged publish behind others does not wait for more of them`()
+        async throws
+    {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect()
+        for _ in 0..<100 { try await client.publish("x", to: "t") }
+        let publishing = Task { try await client.publishAcknowledged("last", to: "t") }
+        let frames = try await session.receiveFrames(101)
+        #expect(frames.last?.payload == Array("last".utf8))
+        try session.send {
+            $0.appendReply(
+                ReplyFrame(token: 101, sequence: 7, reason: .success, request: .publish))
+        }
+        #expect(try await publishing.value.sequence == 7)
+    }
+
+    @Test(arguments: [
+        (Limits.packetBytesMax, "that is the protocol's limit"), (65_536, "sysctl net.core.wmem_max"),
+    ])
+    func `a message that is too large says what the limit is`(
+        packetBytesMax: Int, advice: String
+    ) async throws {
+        let broker = try FakeBroker()
+        let connecting = Task {
+            try await BrokerClient.connect(BrokerClient.Configuration(socketPath: broker.path))
+        }
+        _ = try await broker.welcome { $0.packetBytesMax = UInt32(packetBytesMax) }
+        let client = try await connecting.value
+        // A machine whose own sockets carry less says so.
+        let isOwnLimit = client.session.limits.packetBytesMax < packetBytesMax
+        let error = await #expect(throws: BrokerClientError.self) {
+            try await client.publish([UInt8](repeating: 1, count: packetBytesMax), to: "t")
+        }
+        #expect(error?.message.contains(isOwnLimit ? "sysctl net.core.wmem_max" : advice) == true)
     }
 
     @Test func `a message that fits no packet is refused with the limit`() async throws {

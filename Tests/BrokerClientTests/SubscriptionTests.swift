@@ -1,5 +1,6 @@
 import BrokerClient
 import BrokerWire
+import LinuxIO
 import Testing
 
 @Suite struct SubscriptionTests {
@@ -76,6 +77,153 @@ import Testing
         #expect(seen == Array(0..<100))
         #expect(lost.first == 2 && lost.dropFirst().allSatisfy { $0 == 0 })
         #expect(batch.messages().map(\.sequence) == Array(0..<100))
+    }
+
+    @Test func `a handler gets the batches in place, in order, on the client's thread`()
+        async throws
+    {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect()
+        let seen = Lock(Seen())
+        let subscribing = Task {
+            try await client.subscribe(to: ["a"]) { batch in
+                seen.withLock { seen in
+                    seen.batches.append([batch.count, Int(batch.lost)])
+                    batch.forEach { message in
+                        seen.messages.append([
+                            Int(message.sequence), Int(message.sender.uid),
+                            Int(message.payload[0]), Int(message.lostBefore),
+                        ])
+                    }
+                }
+            }
+        }
+        let handled = try await session.acceptSubscription().subscription
+        let subscription = try await subscribing.value
+        let (other, two) = try await Self.subscribe(client, session, "b")
+        try session.send { packet in
+            packet.appendSender(uid: 1)
+            packet.appendLost(subscription: handled, count: 4)
+            packet.appendDeliver(1, to: handled, topic: "a", payload: [11])
+            packet.appendDeliver(2, to: handled, topic: "a", payload: [12])
+        }
+        // A packet for both: each gets its part.
+        try session.send { packet in
+            packet.appendSender(uid: 2)
+            packet.appendDeliver(3, to: two, topic: "b", payload: [13])
+            packet.appendDeliver(4, to: handled, topic: "a", payload: [14])
+        }
+        let forOther = try #require(try await other.batches.makeAsyncIterator().next())
+        #expect(forOther.messages().map(\.sequence) == [3])
+        // Behind the deliveries, and so handled after them.
+        try session.send { $0.appendPing(nonce: 1) }
+        #expect(try await session.receiveFrame() == .pong(1))
+        #expect(seen.withLock { $0.batches } == [[2, 4], [1, 0]])
+        #expect(seen.withLock { $0.messages } == [[1, 1, 11, 4], [2, 1, 12, 0], [4, 2, 14, 0]])
+
+        subscription.cancel()
+        _ = try await session.receiveFrame()
+        try session.send { packet in
+            packet.appendSender(uid: 1)
+            packet.appendDeliver(5, to: handled, topic: "a", payload: [15])
+        }
+        try session.send { $0.appendPing(nonce: 2) }
+        #expect(try await session.receiveFrame() == .pong(2))
+        #expect(seen.withLock { $0.messages.count } == 3)
+    }
+
+    private struct Seen {
+        /// Messages and losses of each batch.
+        var batches: [[Int]] = []
+        /// Number, uid, first byte and loss of each message.
+        var messages: [[Int]] = []
+    }
+
+    @Test func `a subscription with a handler ends as any other, and lets go of the handler`()
+        async throws
+    {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect()
+        let isReleased = Flag()
+        let (subscription, number) = try await Self.subscribe(
+            client, session, holding: Token(isReleased))
+        try session.send { packet in
+            packet.appendSender(uid: 1)
+            packet.appendDeliver(1, to: number, topic: "a", payload: [])
+        }
+        try session.send {
+            $0.appendEnded(subscription: number, reason: .quotaExceeded, explanation: "too slow")
+        }
+        let error = await #expect(throws: BrokerClientError.self) {
+            for try await _ in subscription.batches { Issue.record("a batch") }
+        }
+        #expect(error?.code == .refused(.quotaExceeded))
+        try await eventually("the release of the handler") { isReleased.isSet }
+    }
+
+    private static func subscribe(
+        _ client: BrokerClient, _ session: FakeSession, holding token: sending Token
+    ) async throws -> (subscription: Subscription, number: UInt32) {
+        let subscribing = Task { [token] in
+            try await client.subscribe(to: ["a"]) { _ in withExtendedLifetime(token) {} }
+        }
+        let frame = try await session.acceptSubscription()
+        return (try await subscribing.value, frame.subscription)
+    }
+
+    /// Something for a handler to hold.
+    private final class Token: Sendable {
+        private let isReleased: Flag
+        init(_ isReleased: Flag) { self.isReleased = isReleased }
+        deinit { isReleased.set() }
+    }
+
+    @Test func `a handler may publish`() async throws {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect()
+        let topic = try PreparedTopic("answer")
+        let subscribing = Task {
+            try await client.subscribe(to: ["question"]) { [weak client] batch in
+                batch.forEach { message in
+                    let isSent = try? client?.publishIfRoom(message.payload, to: topic)
+                    #expect(isSent == true)
+                }
+            }
+        }
+        let number = try await session.acceptSubscription().subscription
+        let subscription = try await subscribing.value
+        for question in UInt8(1)...50 {
+            try session.send { packet in
+                packet.appendSender(uid: 1)
+                packet.appendDeliver(
+                    UInt64(question), to: number, topic: "question", payload: [question])
+            }
+        }
+        let answers = try await session.receiveFrames(50).map { $0.payload?.first }
+        #expect(answers == (UInt8(1)...50).map { $0 })
+        withExtendedLifetime(subscription) {}
+    }
+
+    @Test func `a batch that throws is left at that message`() async throws {
+        struct Enough: Error {}
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect()
+        let (subscription, number) = try await Self.subscribe(client, session)
+        try session.send { packet in
+            packet.appendSender(uid: 1)
+            for index in 1...9 {
+                packet.appendDeliver(UInt64(index), to: number, topic: "t", payload: [])
+            }
+        }
+        let batch = try #require(try await subscription.batches.makeAsyncIterator().next())
+        var seen: [UInt64] = []
+        #expect(throws: Enough.self) {
+            try batch.forEach { message throws in
+                seen.append(message.sequence)
+                if seen.count == 4 { throw Enough() }
+            }
+        }
+        #expect(seen == [1, 2, 3, 4])
     }
 
     @Test func `each subscription gets only its own part of a packet`() async throws {

@@ -23,6 +23,44 @@ struct EventTests {
         #expect(Set([epoll.token(at: 0), epoll.token(at: 1)]) == [UInt64.max, 7 << 32 | 3])
     }
 
+    @Test("a wait of microseconds ends by itself, and at once when something is ready")
+    func fineTimeout() throws {
+        var epoll = try Epoll(eventsMax: 8)
+        let pair = try Pair()
+        try epoll.add(pair.first, token: 5, interest: .readable)
+        let start = Clock.monotonicNanoseconds()
+        #expect(epoll.wait(timeoutNanoseconds: 200_000) == 0)
+        #expect(Clock.monotonicNanoseconds() - start >= 200_000)
+        #expect(epoll.wait(timeoutNanoseconds: 0) == 0)
+        #expect(send("x", to: pair.second) == .sent(1))
+        #expect(epoll.wait(timeoutNanoseconds: .max) == 1)
+        #expect(epoll.wait(timeoutNanoseconds: nil) == 1)
+        #expect(epoll.token(at: 0) == 5)
+    }
+
+    @Test("a sleep until a time ends no earlier, and not at all if it has passed")
+    func sleep() {
+        let start = Clock.monotonicNanoseconds()
+        Clock.sleep(untilMonotonicNanoseconds: start + 1_000_000)
+        #expect(Clock.monotonicNanoseconds() >= start + 1_000_000)
+        Clock.sleep(untilMonotonicNanoseconds: 0)
+    }
+
+    @Test("a sender can tell whether everything it sent was read")
+    func unread() throws {
+        let pair = try Pair()
+        var isRead = isEverythingRead(by: pair.first)
+        #expect(isRead)
+        #expect(send("x", to: pair.first) == .sent(1))
+        isRead = isEverythingRead(by: pair.first)
+        #expect(!isRead)
+        var receiver = PacketReceiver(slots: 2, packetBytesMax: 16)
+        let outcome = receiver.receive(from: pair.second)
+        #expect(outcome == .packets(1))
+        isRead = isEverythingRead(by: pair.first)
+        #expect(isRead)
+    }
+
     @Test("interest can be changed and ended")
     func interest() throws {
         var epoll = try Epoll(eventsMax: 8)

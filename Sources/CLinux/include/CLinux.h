@@ -103,5 +103,11 @@ int clinux_namespace_owner(int fd, uint32_t *uid);
 // prctl(2) PR_SET_NAME for the calling thread; at most 15 bytes are kept.
 int clinux_set_thread_name(const char *name);
 
+// ioctl(2) SIOCOUTQ: what was sent and the peer has not read, as the kernel accounts it; or -1.
+int clinux_unread_output(int fd);
+
+// prctl(2) PR_SET_TIMERSLACK for the calling thread.
+int clinux_set_timer_slack(long nanoseconds);
+
 // The symbolic name of an error number ("EADDRINUSE"), or NULL.
 const char *clinux_errno_name(int number);
