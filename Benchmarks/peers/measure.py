@@ -30,6 +30,7 @@ class Work:
     latency: bool = False
     rate: int = 0           # messages a second; 0: one in flight
     link: bool = False
+    rounds: int = 1         # so many times the rounds of the others
 
     def messages_for(self, broker, scale):
         share = 1 if self.latency else broker.share

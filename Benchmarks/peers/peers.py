@@ -11,6 +11,7 @@ import contextlib
 import fnmatch
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,9 +30,10 @@ WORKS = [
     Work("one-to-eight", "one to eight", subscribers=8, messages=500_000),
     Work("four-to-one", "four to one", publishers=4, messages=500_000),
     Work("single", "one message per system call", batch=1, messages=400_000),
-    Work("round-trip", "round trip, one in flight", latency=True, messages=20_000),
+    Work("round-trip", "round trip, one in flight", latency=True, messages=5_000,
+         rounds=3),
     Work("round-trip-10k", "round trip, 10,000 a second", latency=True, rate=10_000,
-         messages=10_000),
+         messages=5_000, rounds=3),
     Work("link", "one to one across a link", link=True, messages=1_000_000),
     Work("one-to-one-16", "one to one, 16 bytes", size=16, messages=2_000_000),
     Work("one-to-one-1024", "one to one, 1,024 bytes", size=1024, messages=1_000_000),
@@ -86,16 +88,17 @@ def chosen_brokers(options, folder):
     unknown = set(wanted) - {kind.name for kind in EVERY}
     if unknown:
         raise Failure(f"--peers: no {', '.join(unknown)}; there are {[k.name for k in EVERY]}")
-    brokers = []
+    brokers, left_out = [], []
     for kind in EVERY:
         if kind.name not in wanted:
             continue
         reason = kind.missing()
         if reason:
-            warn(f"peers: {kind.name} is left out: {reason}")
+            left_out.append(f"{kind.name} is left out: {reason}")
+            warn(f"peers: {left_out[-1]}")
         else:
             brokers.append(kind(folder))
-    return brokers
+    return brokers, left_out
 
 
 def build(folder):
@@ -137,7 +140,7 @@ def measure(work, brokers, measurement, rounds, deadline):
         for broker in present:
             results[broker.name] = []
             measurement.run(work, broker, addresses[broker], scale=0.1)
-        for number in range(rounds):
+        for number in range(rounds * work.rounds):
             begin = time.monotonic()
             # Nobody is always the first, or always behind the same neighbour.
             turn = number % len(present)
@@ -164,7 +167,8 @@ def run(options, folder):
     client = build(folder)
     sleep_exactly()
     Ours.program = str(pathlib.Path(options.broker).resolve())
-    works, brokers = chosen_works(options), chosen_brokers(options, folder)
+    works = chosen_works(options)
+    brokers, left_out = chosen_brokers(options, folder)
     measurement = Measurement(folder, client, options.scale)
     begin = time.monotonic()
     outcome = []
@@ -174,15 +178,22 @@ def run(options, folder):
         results = measure(
             work, brokers, measurement, options.rounds, now + left / (len(works) - index))
         outcome.append((work, results))
-        warn(f"peers: {now - begin:4.0f} s  {report.line(work, results)}")
+        warn(f"peers: {time.monotonic() - begin:4.0f} s  {report.line(work, results)}")
     return report.Report(
         machine=report.machine(), versions={b.name: b.version() for b in brokers},
-        outcome=outcome, seconds=time.monotonic() - begin,
+        outcome=outcome, left_out=left_out, seconds=time.monotonic() - begin,
         batches={name: batch[-1] for name, batch in measurement.library_batch.items()})
+
+
+def end_in_order(*_):
+    # Whoever ends us gets no brokers left behind.
+    raise Failure("ended by a signal")
 
 
 def main():
     options = arguments()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end_in_order)
     try:
         with tempfile.TemporaryDirectory(prefix="broker-peers-") as folder:
             made = run(options, pathlib.Path(folder))

@@ -87,10 +87,11 @@ def line(work, results):
 
 
 class Report:
-    def __init__(self, machine, versions, outcome, seconds, batches):
+    def __init__(self, machine, versions, outcome, left_out, seconds, batches):
         self.machine = machine
         self.versions = versions
         self.outcome = outcome
+        self.left_out = left_out
         self.seconds = seconds
         self.batches = batches
 
@@ -123,11 +124,12 @@ class Report:
             (len(rounds) for _, results in self.outcome for rounds in results.values()),
             default=0)
         versions = "; ".join(f"{name}: {version}" for name, version in self.versions.items())
+        left_out = " ".join(f"{words}." for words in self.left_out)
         losses = "Nothing was lost or out of order." if self.is_complete else \
             "**Messages were lost or out of order: the figures do not count.**"
         return (
             f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}"
-            f" {machine['architecture']}. {versions}.\n\n"
+            f" {machine['architecture']}. {versions}. {left_out}\n\n"
             f"Deliveries a second, or microseconds from sending to receiving; the median of up to"
             f" {rounds} rounds, with the least and the most. Ratios are ours to theirs of the same"
             f" round: more is better for deliveries, less for microseconds. {losses}"
@@ -146,7 +148,7 @@ class Report:
                     for name, rounds in results.items()}})
         return json.dumps({
             "machine": self.machine, "versions": self.versions, "seconds": self.seconds,
-            "complete": self.is_complete, "works": works}, indent=1) + "\n"
+            "complete": self.is_complete, "left_out": self.left_out, "works": works}, indent=1) + "\n"
 
     def svg(self):
         import chart
