@@ -192,8 +192,11 @@ def end_in_order(*_):
 
 def main():
     options = arguments()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in ending:
         signal.signal(number, end_in_order)
+    # Brokers would inherit that these are held back, and not end when they are told to.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)
     try:
         with tempfile.TemporaryDirectory(prefix="broker-peers-") as folder:
             made = run(options, pathlib.Path(folder))
