@@ -66,13 +66,18 @@ package struct Broker: ~Copyable {
 
     var subscriptions: [Subscription] = []
     var freeSubscriptions: [Int32] = []
-    var trie = SubscriptionTrie()
+    var trie: SubscriptionTrie
     var routes: RouteCache
     var nextRouteStamp: UInt64 = 1
+    /// Accepted messages of the packet in hand that are still to be delivered.
+    var run = DeliveryRun()
     /// Scratch for collecting a route.
     var collected: [UInt32] = []
 
-    var subjects: [Subject: UInt32] = [:]
+    /// The subjects seen, by their number, and where their rights stand.
+    var subjects: [Subject] = []
+    var subjectRights: [RightsTable.Place] = []
+    var subjectNumbers: [Subject: UInt32] = [:]
     var linkTable = LinkTable()
     var quotas: QuotaTable
     /// The rate that the latest publish refused for its sake went beyond.
@@ -112,7 +117,9 @@ package struct Broker: ~Copyable {
         messageBytesMax = configuration.messageBytesMax
         access = RightsTable(policy: configuration.policy)
         startedNanoseconds = nowNanoseconds
-        routes = RouteCache(seed: configuration.hashSeed)
+        let hash = KeyedHash(key: configuration.hashSeed)
+        trie = SubscriptionTrie(hash: hash)
+        routes = RouteCache(hash: hash)
         pool = PacketPool(packetBytesMax: configuration.packetBytesMax)
         quotas = QuotaTable(settings: configuration.quotas)
         latestNanoseconds = nowNanoseconds
@@ -225,6 +232,7 @@ package struct Broker: ~Copyable {
                 nowNanoseconds + UInt64(Limits.systemTopicsIntervalSeconds) * 1_000_000_000
             publishSystemTopics(
                 nowNanoseconds: nowNanoseconds, wallNanoseconds: wallNanoseconds, into: &effects)
+            effects.bytesFreed += routes.trim() + pool.trim()
         }
     }
 

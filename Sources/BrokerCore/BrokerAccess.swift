@@ -20,9 +20,11 @@ extension Broker {
     /// could be judged: its filters in the trie are those that both sides let through.
     mutating func mayReceive(_ index: Int, _ topic: Span<UInt8>, stamp: UInt64) -> Bool {
         if subscriptions[index].link >= 0 { return true }
-        guard let subject = subscriptions[index].subject else { return false }
-        return access.mayReceive(
-            topic, subject: subject, place: &subscriptions[index].rights, stamp: stamp)
+        if !access.isCurrent(subscriptions[index].rights) {
+            guard let subject = subscriptions[index].subject else { return false }
+            subscriptions[index].rights = access.place(of: subject)
+        }
+        return access.mayReceive(topic, at: subscriptions[index].rights, stamp: stamp)
     }
 
     /// The decision on a request that needs no topic; a refusal is answered here.
@@ -34,7 +36,7 @@ extension Broker {
         let slot = context.session
         let subject = subject(of: context.record, session: slot)
         let decision = access.rights(of: subject).decide(action, topic: Span())
-        note(decision, action, [], subject)
+        note(decision, action, Span(), subject)
         if decision.isAllowed { return true }
         statistics.requestsRefused += 1
         let text = explain(what, decision)
@@ -63,7 +65,7 @@ extension Broker {
     }
 
     private func because(of rule: Int?) -> String {
-        if let rule { return "\(RuleReference(policy.rules[rule]).text) denies it" }
+        if let rule { return "\(access.references[rule].text) denies it" }
         switch policy.source {
         case .ownerOnly:
             return "no rules are configured, so only root and uid \(policy.brokerUID) may"
@@ -100,10 +102,10 @@ extension Broker {
 
     /// - Parameter counting: refused publishes are counted one by one, decided only once.
     mutating func note(
-        _ decision: Decision, _ action: Action, _ topic: [UInt8], _ subject: Subject,
+        _ decision: Decision, _ action: Action, _ topic: Span<UInt8>, _ subject: Subject,
         counting: Bool = true
     ) {
-        let rule = decision.rule.map { RuleReference(policy.rules[$0]) }
+        let rule = decision.rule.map { access.references[$0] }
         decisions.record(action, topic, subject, decision, rule)
         if counting && !decision.isAllowed { decisions.countDenial(action, uid: subject.uid) }
     }
@@ -113,7 +115,7 @@ extension Broker {
     ) -> Effects.Denial {
         Effects.Denial(
             action: action, uid: subject.uid, topic: topic,
-            rule: decision.rule.map { RuleReference(policy.rules[$0]) })
+            rule: decision.rule.map { access.references[$0] })
     }
 
     // MARK: Administration
@@ -187,9 +189,9 @@ extension Broker {
         guard let subject = subscriptions[index].subject else { return nil }
         let rights = access.rights(of: subject)
         let filters = subscriptions[index].filters
-        let decisions = filters.map { rights.decideSubscription(to: $0) }
-        if !decisions.contains(where: { $0.isAllowed }), let first = decisions.first {
-            return explain("subscribe to \(Self.quoted(filters[0])) any more", first)
+        guard filters.contains(where: { rights.decideSubscription(to: $0).isAllowed }) else {
+            let decision = rights.decideSubscription(to: filters[0])
+            return explain("subscribe to \(Self.quoted(filters[0])) any more", decision)
         }
         guard subscriptions[index].policy == .block else { return nil }
         for filter in filters {

@@ -15,9 +15,9 @@ extension Broker {
         }
         let topic = packet.extracting(frame.topic)
         let hash = routes.hash(topic, subject: context.subject)
-        let route =
-            routes.find(topic, subject: context.subject, hash: hash)
-            ?? findRoute(topic, context, hash: hash)
+        let known = routes.find(topic, subject: context.subject, hash: hash)
+        if known == nil { deliverRun(packet, &context, into: &effects) }
+        let route = known ?? findRoute(topic, context, hash: hash)
         guard route.reason == .success, frame.body.count <= messageBytesMax else {
             let reason = route.reason == .success ? ReasonCode.packetTooLarge : route.reason
             refusePublish(frame, reason, packet, &context, into: &effects)
@@ -26,6 +26,13 @@ extension Broker {
         let sequence = nextSequence
         nextSequence &+= 1
         context.accepted &+= 1
+        if !run.isEmpty && (frame.wantsAcknowledgement || !run.takes(route)) {
+            deliverRun(packet, &context, into: &effects)
+        }
+        if route.count >= DeliveryRun.receiversMin && !frame.wantsAcknowledgement {
+            run.append(frame, sequence: sequence, route)
+            return
+        }
         let body = packet.extracting(frame.body)
         context.bytesToCome = packet.count &- frame.payload.upperBound
         var receivers = 0
@@ -273,7 +280,7 @@ extension Broker {
             routes.insert(denied, topic: topic, subject: subject, hash: hash)
             return denied
         }
-        let route = collectReceivers(of: topic)
+        let route = routes.shareReceivers(of: collectReceivers(of: topic))
         routes.insert(route, topic: topic, subject: context.subject, hash: hash)
         return route
     }
@@ -298,15 +305,18 @@ extension Broker {
             if !link.imports(topic) { return .notImported }
         }
         if isDollar { return .notPermitted }
-        let subject =
-            isRemote
-            ? remoteSubject(of: context.record, link: Int(context.link))
-            : subject(of: context.record, session: context.session)
-        let decision = access.rights(of: subject).decide(.publish, topic: topic)
+        let number = Int(context.subject)
+        if !access.isCurrent(subjectRights[number]) {
+            subjectRights[number] = access.place(of: subjects[number])
+        }
+        let decision = access.decide(.publish, topic: topic, at: subjectRights[number])
         // Denials of clients are noted when they are answered: each time, not once per route.
         // Nobody answers another broker's.
         if decision.isAllowed || isRemote {
-            note(decision, .publish, topic.copied(), subject, counting: false)
+            // As `note` does, but without a copy of the subject on the way.
+            decisions.record(
+                .publish, topic, subjects[number], decision,
+                decision.rule.map { access.references[$0] })
         }
         return decision.isAllowed ? nil : .notPermitted
     }
@@ -319,11 +329,12 @@ extension Broker {
         let stamp = nextRouteStamp
         nextRouteStamp += 1
         let first = routes.receivers.count
-        for subscription in collected
-        where subscriptions[Int(subscription)].routeStamp != stamp {
-            subscriptions[Int(subscription)].routeStamp = stamp
-            guard mayReceive(Int(subscription), topic, stamp: stamp) else { continue }
-            routes.receivers.append(subscription)
+        for index in collected.indices {
+            let subscription = Int(collected[index])
+            guard subscriptions[subscription].routeStamp != stamp else { continue }
+            subscriptions[subscription].routeStamp = stamp
+            guard mayReceive(subscription, topic, stamp: stamp) else { continue }
+            routes.receivers.append(collected[index])
         }
         return RouteCache.Route(
             reason: .success, first: first, count: routes.receivers.count - first)

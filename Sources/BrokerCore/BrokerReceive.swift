@@ -59,6 +59,7 @@ extension Broker {
                 try receiveFrames(of: packet, &context, into: &effects)
             } catch {
                 statistics.packetsMalformed += 1
+                deliverRun(packet, &context, into: &effects)
                 flushReply(&context, packet, into: &effects)
                 doom(slot, error.reason, error.description)
             }
@@ -142,14 +143,19 @@ extension Broker {
 
     /// Subjects are kept up to a bound; then numbering starts over and cached routes are void.
     mutating func number(of subject: Subject) -> UInt32 {
-        if let number = subjects[subject] { return number }
+        precondition(subjectNumbers.count == subjects.count)
+        if let number = subjectNumbers[subject] { return number }
         if subjects.count >= Self.subjectsMax {
-            subjects.removeAll(keepingCapacity: true)
+            subjects.removeAll()
+            subjectRights.removeAll()
+            subjectNumbers.removeAll()
             routes.invalidate()
             for slot in sessions.indices { sessions[slot].lastRecord = nil }
         }
         let number = UInt32(subjects.count)
-        subjects[subject] = number
+        subjects.append(subject)
+        subjectRights.append(RightsTable.Place())
+        subjectNumbers[subject] = number
         return number
     }
 
@@ -165,12 +171,14 @@ extension Broker {
                 // Its own message, or its unread replies, may have ended it.
                 if !doomed.isEmpty && sessions[context.session].isDoomed { break }
             } else {
+                deliverRun(packet, &context, into: &effects)
                 flushReply(&context, packet, into: &effects)
                 try receive(header, packet, &context, into: &effects)
                 if sessions[context.session].isDoomed { return }
                 context.isActive = sessions[context.session].isActive
             }
         }
+        deliverRun(packet, &context, into: &effects)
         flushReply(&context, packet, into: &effects)
     }
 

@@ -117,7 +117,7 @@ extension Broker {
             // The route found it denied under the same rules.
             let subject = subject(of: context.record, session: context.session)
             let decision = access.rights(of: subject).decide(.publish, topic: bytes)
-            note(decision, .publish, bytes.copied(), subject, counting: false)
+            note(decision, .publish, bytes, subject, counting: false)
             return (
                 explain("publish to \(topic)", decision),
                 denial(decision, .publish, bytes.copied(), subject)

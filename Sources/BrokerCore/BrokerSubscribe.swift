@@ -104,14 +104,14 @@ extension Broker {
         let rights = access.rights(of: subject)
         for filter in frame.filters {
             let decision = rights.decideSubscription(to: filter)
-            note(decision, .subscribe, filter, subject)
+            note(decision, .subscribe, filter.span, subject)
             if !decision.isAllowed {
                 let text = explain("subscribe to \(Self.quoted(filter))", decision)
                 return (.notPermitted, text, denial(decision, .subscribe, filter, subject))
             }
             guard policy == .block else { continue }
             let blocking = rights.decideBlocking(on: filter)
-            note(blocking, .block, filter, subject)
+            note(blocking, .block, filter.span, subject)
             if !blocking.isAllowed {
                 let text = explain("hold publishers to \(Self.quoted(filter)) back", blocking)
                 return (.notPermitted, text, denial(blocking, .block, filter, subject))

@@ -1,13 +1,15 @@
+import BrokerWire
+
 /// One decision that was made, for those who ask what a change of rules would change.
 package struct DecisionRecord: Equatable, Sendable {
     /// Rises by one with each record.
-    package let number: UInt64
-    package let action: Action
+    package fileprivate(set) var number: UInt64
+    package fileprivate(set) var action: Action
     /// Topic name, or filter where a subscription was decided; empty where none is needed.
-    package let topic: [UInt8]
-    package let subject: Subject
-    package let decision: Decision
-    package let rule: RuleReference?
+    package fileprivate(set) var topic: [UInt8]
+    package fileprivate(set) var subject: Subject
+    package fileprivate(set) var decision: Decision
+    package fileprivate(set) var rule: RuleReference?
 }
 
 /// A rule by name and place, which stay true when the rules have changed.
@@ -52,18 +54,29 @@ package struct DecisionLog: Sendable {
         return (records[start...] + records[..<start])[...]
     }
 
+    /// The memory of the oldest record is used for the newest: with many topics there is one for
+    /// each message.
     mutating func record(
-        _ action: Action, _ topic: [UInt8], _ subject: Subject, _ decision: Decision,
+        _ action: Action, _ topic: Span<UInt8>, _ subject: Subject, _ decision: Decision,
         _ rule: RuleReference?
     ) {
         precondition(records.count <= Self.recordsMax)
-        let record = DecisionRecord(
-            number: nextNumber, action: action, topic: topic, subject: subject,
-            decision: decision, rule: rule)
-        if records.count < Self.recordsMax {
-            records.append(record)
+        let index = Int((nextNumber - 1) % UInt64(Self.recordsMax))
+        if index == records.count {
+            records.append(
+                DecisionRecord(
+                    number: nextNumber, action: action, topic: topic.copied(), subject: subject,
+                    decision: decision, rule: rule))
         } else {
-            records[Int((nextNumber - 1) % UInt64(Self.recordsMax))] = record
+            records[index].number = nextNumber
+            records[index].action = action
+            records[index].topic.removeAll(keepingCapacity: true)
+            records[index].topic.append(addingCapacity: topic.count) { output in
+                for offset in 0..<topic.count { output.append(topic[offset]) }
+            }
+            records[index].subject = subject
+            records[index].decision = decision
+            records[index].rule = rule
         }
         nextNumber += 1
     }

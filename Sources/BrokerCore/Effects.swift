@@ -23,6 +23,9 @@ package struct Effects {
     /// Connections of links that end: what they still have to say is in their output.
     package internal(set) var linksClosing: [LinkConnectionID] = []
     package internal(set) var linkNotices: [LinkNotice] = []
+    /// Memory that the core has let go of and the shell may give back to the system, in bytes:
+    /// what a burst had taken and nobody has needed for a while.
+    package internal(set) var bytesFreed = 0
 
     package struct StatusRequest: Equatable, Sendable {
         package let session: SessionID
@@ -78,7 +81,7 @@ package struct Effects {
         dirty.isEmpty && pausing.isEmpty && resuming.isEmpty && closing.isEmpty
             && statusRequests.isEmpty && adminRequests.isEmpty && notices.isEmpty
             && noticesDropped == 0 && linksReady.isEmpty && linksClosing.isEmpty
-            && linkNotices.isEmpty
+            && linkNotices.isEmpty && bytesFreed == 0
     }
 
     package mutating func clear() {
@@ -93,6 +96,7 @@ package struct Effects {
         linksReady.removeAll(keepingCapacity: true)
         linksClosing.removeAll(keepingCapacity: true)
         linkNotices.removeAll(keepingCapacity: true)
+        bytesFreed = 0
     }
 
     /// A session is never in both `pausing` and `resuming`: what was asked for last counts,

@@ -3,9 +3,10 @@ import BrokerWire
 /// Remembers, for a pair of topic and subject, the decision on publishing and who receives it, so
 /// that a repeated pair costs one lookup, whatever the number of rules and filters.
 ///
-/// Two-way set associative with a fixed number of entries: whoever floods it with new topics only
-/// makes it miss. Entries hold the topic itself, never just its hash, since a decision hangs on
-/// it. When subscriptions or rules change, the generation moves on and all entries are stale.
+/// An open hash table that doubles as it fills, up to a bound, and then starts over: whoever
+/// floods it with new topics makes it miss now and then, and never use more than `bytesMax`.
+/// Entries hold the topic itself, never just its hash, since a decision hangs on it. When
+/// subscriptions or rules change, the generation moves on and all entries are stale.
 struct RouteCache {
     /// What is known of a topic and subject.
     struct Route: Equatable {
@@ -15,130 +16,177 @@ struct RouteCache {
         var count: Int
     }
 
+    /// 32 bytes: two to a line of the processor's cache.
     private struct Entry {
         var hash: UInt64 = 0
         var generation: UInt32 = 0
         var subject: UInt32 = 0
-        var topicLength: Int32 = 0
-        var route = Route(reason: .unspecifiedError, first: 0, count: 0)
+        var topicStart: UInt32 = 0
+        var topicLength: UInt16 = 0
+        var reason: UInt16 = 0
+        var first: UInt32 = 0
+        var count: UInt32 = 0
     }
 
-    private static let setCount = 2_048
-    private static let ways = 2
-    /// Longer topics are looked up anew each time.
-    private static let cachedTopicBytesMax = 128
-    /// Receivers kept before the cache starts over.
-    private static let receiversMax = 1 << 20
+    /// Twice the routes there may be: chains stay short.
+    static let slotsMin = 1_024
+    static let slotsMax = 262_144
+    static let routesMax = slotsMax / 2
+    /// Bytes of topics and receivers kept before the cache starts over.
+    static let topicBytesMax = 8 * 1_048_576
+    static let receiversMax = 1_048_576
+    /// What the cache may take: 20 MiB.
+    static let bytesMax =
+        slotsMax * MemoryLayout<Entry>.stride + topicBytesMax
+        + receiversMax * MemoryLayout<UInt32>.stride
 
-    private var entries: [Entry]
-    private var topics: [UInt8]
+    /// A power of two. Those in use follow each other from where their hash points to, up to a
+    /// slot that is stale; at least half of all are.
+    private var slots = Array(repeating: Entry(), count: RouteCache.slotsMin)
+    private var mask = RouteCache.slotsMin - 1
+    /// Topics of all valid routes, side by side.
+    private var topics: [UInt8] = []
     /// Subscriptions of all valid routes, route by route.
     var receivers: [UInt32] = []
-    /// Where in `receivers` a route begins that no entry refers to: it is good for one message.
-    private var transient: Int?
+    /// The route whose receivers stand last.
+    private var latest = Route(reason: .success, first: 0, count: 0)
+    private var routeCount = 0
+    /// The most routes there have been since the last `trim`.
+    private var routesPeak = 0
     /// Never 0 in use, so that a fresh entry is stale.
     private var generation: UInt32 = 1
-    private let seed: UInt64
-    private(set) var missCount: UInt64 = 0
+    private let hashOf: KeyedHash
 
-    /// - Parameter seed: random, so that clients cannot choose which topics share a set.
-    init(seed: UInt64) {
-        self.seed = seed
-        entries = Array(repeating: Entry(), count: Self.setCount * Self.ways)
-        topics = Array(repeating: 0, count: entries.count * Self.cachedTopicBytesMax)
+    /// - Parameter hash: keyed, so that clients cannot choose which topics meet.
+    init(hash: KeyedHash) {
+        hashOf = hash
     }
+
+    var slotCount: Int { slots.count }
 
     /// Makes all entries stale.
     mutating func invalidate() {
+        routesPeak = max(routesPeak, routeCount)
+        routeCount = 0
+        latest = Route(reason: .success, first: 0, count: 0)
         receivers.removeAll(keepingCapacity: true)
-        transient = nil
+        topics.removeAll(keepingCapacity: true)
         generation &+= 1
         guard generation == 0 else { return }
         generation = 1
-        for index in entries.indices { entries[index].generation = 0 }
+        for index in slots.indices { slots[index].generation = 0 }
+    }
+
+    /// Gives back what has not been needed since the last time. Asked for now and then: a cache
+    /// that has grown starts over then, to see how much is still in use.
+    ///
+    /// - Returns: how many bytes that was.
+    mutating func trim() -> Int {
+        guard slots.count > Self.slotsMin else { return 0 }
+        invalidate()
+        var needed = Self.slotsMin
+        while needed < 4 * routesPeak && needed < slots.count { needed *= 2 }
+        routesPeak = 0
+        guard needed < slots.count else { return 0 }
+        let bytes =
+            (slots.count - needed) * MemoryLayout<Entry>.stride + topics.capacity
+            + receivers.capacity * MemoryLayout<UInt32>.stride
+        slots = Array(repeating: Entry(), count: needed)
+        mask = needed - 1
+        receivers = []
+        topics = []
+        return bytes
     }
 
     /// Makes room before receivers of a new route are appended.
     mutating func makeRoom() {
-        if let start = transient {
-            receivers.removeSubrange(start...)
-            transient = nil
+        let isFull =
+            routeCount >= Self.routesMax || receivers.count >= Self.receiversMax
+            || topics.count + Limits.topicBytesMax > Self.topicBytesMax
+        if isFull {
+            invalidate()
+        } else if 2 * routeCount >= slots.count {
+            grow()
         }
-        if receivers.count >= Self.receiversMax { invalidate() }
-        missCount += 1
+    }
+
+    /// Many topics have the same receivers: those of a new route, which stand last, are dropped
+    /// if the route before it has the same ones.
+    mutating func shareReceivers(of route: Route) -> Route {
+        precondition(route.first + route.count == receivers.count, "its receivers stand last")
+        var shared = route
+        if route.count == latest.count
+            && receivers[route.first...].elementsEqual(
+                receivers[latest.first..<(latest.first + latest.count)])
+        {
+            receivers.removeLast(route.count)
+            shared.first = latest.first
+        }
+        latest = shared
+        return shared
+    }
+
+    @inline(__always)
+    func hash(_ topic: Span<UInt8>, subject: UInt32) -> UInt64 {
+        hashOf(topic, with: subject)
     }
 
     @inline(__always)
     func find(_ topic: Span<UInt8>, subject: UInt32, hash: UInt64) -> Route? {
-        guard topic.count <= Self.cachedTopicBytesMax else { return nil }
-        let set = Self.set(of: hash)
-        for way in 0..<Self.ways {
-            let index = set &+ way
+        var index = Int(truncatingIfNeeded: hash) & mask
+        while slots[index].generation == generation {
             let isHit =
-                entries[index].hash == hash && entries[index].generation == generation
-                && entries[index].subject == subject
-                && Int(entries[index].topicLength) == topic.count
-            if isHit, storedTopicEquals(topic, at: index) { return entries[index].route }
+                slots[index].hash == hash && slots[index].subject == subject
+                && Int(slots[index].topicLength) == topic.count
+            if isHit, storedTopicEquals(topic, at: index) {
+                return Route(
+                    reason: ReasonCode(rawValue: slots[index].reason),
+                    first: Int(slots[index].first), count: Int(slots[index].count))
+            }
+            index = (index &+ 1) & mask
         }
         return nil
     }
 
-    /// Remembers a route, if its topic is short enough: in place of a stale one of its set, or of
-    /// either in turn.
+    /// Remembers a route that is not known yet.
+    ///
+    /// - Precondition: `makeRoom` was called before its receivers were appended.
     mutating func insert(
         _ route: Route, topic: Span<UInt8>, subject: UInt32, hash: UInt64
     ) {
         precondition(route.first + route.count <= receivers.count, "receivers out of reach")
         precondition(route.reason == .success || route.count == 0, "a refusal has no receivers")
-        guard topic.count <= Self.cachedTopicBytesMax else {
-            transient = route.first
-            return
+        precondition(topic.count <= Limits.topicBytesMax, "topics are validated before")
+        precondition(2 * routeCount < slots.count, "no room was made")
+        put(
+            Entry(
+                hash: hash, generation: generation, subject: subject,
+                topicStart: UInt32(topics.count), topicLength: UInt16(topic.count),
+                reason: route.reason.rawValue, first: UInt32(route.first),
+                count: UInt32(route.count)))
+        topics.append(addingCapacity: topic.count) { output in
+            for offset in 0..<topic.count { output.append(topic[offset]) }
         }
-        let set = Self.set(of: hash)
-        let turn = Int(truncatingIfNeeded: missCount) & (Self.ways - 1)
-        let stale = (set..<(set + Self.ways)).first { entries[$0].generation != generation }
-        let index = stale ?? set + turn
-        entries[index] = Entry(
-            hash: hash, generation: generation, subject: subject,
-            topicLength: Int32(topic.count), route: route)
-        let start = index * Self.cachedTopicBytesMax
-        for offset in 0..<topic.count { topics[start + offset] = topic[offset] }
+        routeCount += 1
     }
 
-    @inline(__always)
-    func hash(_ topic: Span<UInt8>, subject: UInt32) -> UInt64 {
-        var hash = seed ^ (UInt64(subject) &* 0x9E37_79B9_7F4A_7C15) ^ UInt64(topic.count)
-        var offset = 0
-        if topic.count >= 8 {
-            while offset &+ 8 < topic.count {
-                hash = Self.mix(hash ^ topic.loadUInt64(at: offset))
-                offset &+= 8
-            }
-            // The last eight bytes overlap those before them; the length is in the hash.
-            return Self.mix(hash ^ topic.loadUInt64(at: topic.count &- 8))
-        }
-        var last: UInt64 = 0
-        while offset < topic.count {
-            last = last << 8 | UInt64(topic[offset])
-            offset &+= 1
-        }
-        return Self.mix(hash ^ last)
+    private mutating func put(_ entry: Entry) {
+        var index = Int(truncatingIfNeeded: entry.hash) & mask
+        while slots[index].generation == generation { index = (index + 1) & mask }
+        slots[index] = entry
     }
 
-    @inline(__always)
-    private static func mix(_ value: UInt64) -> UInt64 {
-        let product = value.multipliedFullWidth(by: 0xD6E8_FEB8_6659_FD93)
-        return product.high ^ product.low
-    }
-
-    @inline(__always)
-    private static func set(of hash: UInt64) -> Int {
-        Int(truncatingIfNeeded: hash & UInt64(setCount &- 1)) &* ways
+    private mutating func grow() {
+        precondition(2 * slots.count <= Self.slotsMax)
+        let old = slots
+        slots = Array(repeating: Entry(), count: 2 * old.count)
+        mask = slots.count - 1
+        for entry in old where entry.generation == generation { put(entry) }
     }
 
     @inline(__always)
     private func storedTopicEquals(_ topic: Span<UInt8>, at index: Int) -> Bool {
-        let start = index &* Self.cachedTopicBytesMax
+        let start = Int(slots[index].topicStart)
         return topics.span.extracting(start..<(start &+ topic.count)).equals(topic)
     }
 }

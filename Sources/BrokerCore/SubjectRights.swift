@@ -3,7 +3,7 @@ import BrokerWire
 /// What one of the two identities of a subject may do: the rules that speak of it, with their
 /// placeholders filled in. A decision costs a walk down the topic's levels, whatever the number
 /// of rules.
-struct IdentityRights {
+final class IdentityRights {
     /// One topic pattern of one rule, for this identity.
     private struct Term {
         let rule: Int32
@@ -21,12 +21,12 @@ struct IdentityRights {
 
     /// The name that the identity map gives it; empty: none.
     let user: [UInt8]
-    private var terms: [Term] = []
-    private var patterns = SubscriptionTrie()
-    private var allowsPlain: [(rule: Int32, allows: ActionSet, isDelegated: Bool)] = []
-    private var deniesPlain: [(rule: Int32, denies: ActionSet)] = []
+    private let terms: [Term]
+    private let patterns: SubscriptionTrie
+    private let allowsPlain: [(rule: Int32, allows: ActionSet, isDelegated: Bool)]
+    private let deniesPlain: [(rule: Int32, denies: ActionSet)]
     /// Rules for all topics there are.
-    private var allowsAll: [(rule: Int32, allows: ActionSet)] = []
+    private let allowsAll: [(rule: Int32, allows: ActionSet)]
 
     init(of subject: Subject, as role: Role, under policy: AccessPolicy) {
         let (uid, gid) =
@@ -36,6 +36,12 @@ struct IdentityRights {
             }
         let mapped = policy.map.entry(for: subject, as: role)?.name
         user = mapped.map { Array($0.utf8) } ?? []
+        var terms: [Term] = []
+        // Patterns are the administrator's choice: nobody can make them meet.
+        var patterns = SubscriptionTrie(hash: KeyedHash(key: 0))
+        var allowsPlain: [(rule: Int32, allows: ActionSet, isDelegated: Bool)] = []
+        var deniesPlain: [(rule: Int32, denies: ActionSet)] = []
+        var allowsAll: [(rule: Int32, allows: ActionSet)] = []
         let name = (subject.isRemote ? mapped : policy.userNames[uid]).map { Array($0.utf8) }
         for (index, rule) in policy.rules(for: uid)
         where rule.concerns(subject, as: role, user: mapped) {
@@ -54,6 +60,11 @@ struct IdentityRights {
                         isDelegated: rule.isDelegated))
             }
         }
+        self.terms = terms
+        self.patterns = patterns
+        self.allowsPlain = allowsPlain
+        self.deniesPlain = deniesPlain
+        self.allowsAll = allowsAll
     }
 
     /// Rough size, for whoever keeps many.
@@ -62,17 +73,18 @@ struct IdentityRights {
     func judge(_ action: Action, topic: Span<UInt8>) -> Verdict {
         guard action.needsTopic else { return judgePlain(action) }
         precondition(!topic.isEmpty, "a topic has at least one byte")
-        var matches: [UInt32] = []
-        patterns.collect(topic, into: &matches)
         var allowed: Int32?
         var denied: Int32?
         var isDelegated = false
-        for match in matches {
-            let term = terms[Int(match)]
-            if term.denies.contains(action) { denied = min(denied ?? .max, term.rule) }
-            if term.allows.contains(action) {
-                allowed = min(allowed ?? .max, term.rule)
-                isDelegated = isDelegated || term.isDelegated
+        if !terms.isEmpty {
+            patterns.forEach(topic) { match in
+                let index = Int(match)
+                let rule = terms[index].rule
+                if terms[index].denies.contains(action) { denied = min(denied ?? .max, rule) }
+                if terms[index].allows.contains(action) {
+                    allowed = min(allowed ?? .max, rule)
+                    isDelegated = isDelegated || terms[index].isDelegated
+                }
             }
         }
         if let denied { return .denied(rule: Int(denied)) }
@@ -116,6 +128,25 @@ struct IdentityRights {
             }
     }
 
+    /// The rule of the first of `allowedParts`, without making the others.
+    func firstAllowing(_ filter: [UInt8], _ action: Action) -> Int? {
+        precondition(action.needsTopic && !filter.isEmpty)
+        let isDenied = denies(action, allOf: filter)
+        if !isDenied, let all = allowsAll.first(where: { $0.allows.contains(action) }) {
+            return Int(all.rule)
+        }
+        for index in terms.indices where terms[index].allows.contains(action) {
+            if Topic.covers(pattern: terms[index].filter, filter: filter) {
+                if !isDenied { return Int(terms[index].rule) }
+            } else if let part = Topic.intersection(filter, terms[index].filter),
+                !denies(action, allOf: part)
+            {
+                return Int(terms[index].rule)
+            }
+        }
+        return nil
+    }
+
     /// A rule whose one pattern allows every topic of the filter, if nothing of it is denied.
     func wholeFilterVerdict(_ filter: [UInt8], _ action: Action) -> Verdict {
         precondition(action.needsTopic && !filter.isEmpty)
@@ -138,15 +169,18 @@ struct IdentityRights {
     }
 
     func denial(of action: Action, allOf filter: [UInt8]) -> Int? {
-        terms.first {
-            $0.denies.contains(action) && Topic.covers(pattern: $0.filter, filter: filter)
-        }.map { Int($0.rule) }
+        let index = terms.indices.first {
+            terms[$0].denies.contains(action)
+                && Topic.covers(pattern: terms[$0].filter, filter: filter)
+        }
+        return index.map { Int(terms[$0].rule) }
     }
 }
 
 /// What a subject may do under a policy: the one place where decisions are made, for publishing,
-/// subscribing, delivering, status and administration alike.
-package struct SubjectRights {
+/// subscribing, delivering, status and administration alike. A class, as `IdentityRights`, only
+/// because it is large: looked at in a table, a structure would be copied for each decision.
+package final class SubjectRights {
     private let subject: Subject
     private let sender: IdentityRights
     /// Nil: the opener is not judged.
@@ -204,6 +238,9 @@ package struct SubjectRights {
 
     /// The same for any action on topics: whether it may be allowed for some of them.
     package func decidePart(of filter: [UInt8], _ action: Action) -> Decision {
+        if opener == nil, let rule = sender.firstAllowing(filter, action) {
+            return .allowed(rule: rule)
+        }
         let parts = sender.allowedParts(of: filter, action)
         guard let first = parts.first else {
             let rule = sender.denial(of: action, allOf: filter)
@@ -233,7 +270,7 @@ package struct SubjectRights {
 /// The rights of the subjects seen under the policy in force, compiled when first asked for and
 /// kept up to a bound.
 struct RightsTable {
-    /// Where a subject's rights stand; found again by itself when it is out of date.
+    /// Where a subject's rights stand, for who asks often; it goes out of date.
     struct Place {
         fileprivate var index: Int32 = -1
         fileprivate var epoch: UInt32 = 0
@@ -250,6 +287,8 @@ struct RightsTable {
     private static let termsMax = 1 << 20
 
     private(set) var policy: AccessPolicy
+    /// The rules of the policy, by name and place.
+    private(set) var references: [RuleReference]
     private var entries: [Entry] = []
     private var places: [Subject: Int32] = [:]
     private var termCount = 0
@@ -257,10 +296,12 @@ struct RightsTable {
 
     init(policy: AccessPolicy) {
         self.policy = policy
+        references = policy.rules.map { RuleReference($0) }
     }
 
     mutating func replace(_ policy: AccessPolicy) {
         self.policy = policy
+        references = policy.rules.map { RuleReference($0) }
         clear()
     }
 
@@ -269,19 +310,29 @@ struct RightsTable {
         entries[index(of: subject)].rights
     }
 
-    /// Whether a subscriber may be given messages of a topic. Asked once per route and subject.
-    mutating func mayReceive(
-        _ topic: Span<UInt8>, subject: Subject, place: inout Place, stamp: UInt64
-    ) -> Bool {
-        if place.epoch != epoch {
-            place.index = Int32(index(of: subject))
-            place.epoch = epoch
-        }
-        let index = Int(place.index)
+    /// Whether a place still is where the rights of its subject stand.
+    func isCurrent(_ place: Place) -> Bool { place.epoch == epoch }
+
+    mutating func place(of subject: Subject) -> Place {
+        // First: compiling the rights may put all others out of date.
+        let index = Int32(index(of: subject))
+        return Place(index: index, epoch: epoch)
+    }
+
+    /// - Parameters:
+    ///   - topic: a valid topic name.
+    ///   - place: a current one.
+    func decide(_ action: Action, topic: Span<UInt8>, at place: Place) -> Decision {
+        precondition(isCurrent(place), "other rules are in force")
+        return entries[Int(place.index)].rights.decide(action, topic: topic)
+    }
+
+    /// Whether a subscriber may be given messages of a topic. Decided once per route and subject.
+    mutating func mayReceive(_ topic: Span<UInt8>, at place: Place, stamp: UInt64) -> Bool {
         precondition(stamp != 0, "a fresh entry has stamp 0")
+        let index = Int(place.index)
         if entries[index].stamp != stamp {
-            entries[index].isAllowed =
-                entries[index].rights.decide(.subscribe, topic: topic).isAllowed
+            entries[index].isAllowed = decide(.subscribe, topic: topic, at: place).isAllowed
             entries[index].stamp = stamp
         }
         return entries[index].isAllowed

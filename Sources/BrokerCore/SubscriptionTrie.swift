@@ -1,16 +1,18 @@
 import BrokerWire
 
 /// All topic filters, level by level. Nodes live in one array and refer to each other by index;
-/// `+` and `#` have places of their own, other levels are found by (parent, label) in a
-/// dictionary. Looking a topic up allocates nothing. Its cost grows with the levels of the topic
-/// and the filters that match, not with the filters there are.
+/// `+` and `#` have places of their own, other levels are found by (parent, label) in a hash
+/// table over the nodes. Looking a topic up allocates nothing. Its cost grows with the levels of
+/// the topic and the filters that match, not with the filters there are.
 struct SubscriptionTrie {
     private struct Node {
         var parent: Int32
         var label: [UInt8] = []
-        var key: EdgeKey?
-        /// Next node with the same key: different labels with equal hashes.
-        var nextWithKey = SubscriptionTrie.none
+        /// Of parent and label; only nodes that are neither `+` nor `#` are found by it.
+        var hash: UInt64 = 0
+        var isNamed = false
+        /// Next node in the same bucket.
+        var nextInBucket = SubscriptionTrie.none
         var single = SubscriptionTrie.none
         var multi = SubscriptionTrie.none
         var namedChildren = 0
@@ -26,11 +28,6 @@ struct SubscriptionTrie {
         var next: Int32
     }
 
-    private struct EdgeKey: Hashable {
-        let parent: Int32
-        let labelHash: Int
-    }
-
     private static let none: Int32 = -1
     private static let root: Int32 = 0
 
@@ -38,12 +35,19 @@ struct SubscriptionTrie {
     private var freeNodes: [Int32] = []
     private var entries: [Entry] = []
     private var freeEntries: [Int32] = []
-    private var edges: [EdgeKey: Int32] = [:]
+    /// The first named node of each bucket; a power of two, at least as many as nodes.
+    private var buckets = [Int32](repeating: SubscriptionTrie.none, count: 8)
+    private let hashOf: KeyedHash
 
     /// Filters held, each counted once per subscription.
     private(set) var filterCount = 0
 
     var nodeCount: Int { nodes.count - freeNodes.count }
+
+    /// - Parameter hash: keyed where filters are the clients' choice.
+    init(hash: KeyedHash) {
+        hashOf = hash
+    }
 
     /// Adds a valid filter. Adding the same pair twice counts twice.
     ///
@@ -89,38 +93,46 @@ struct SubscriptionTrie {
         prune(from: value.node)
     }
 
-    /// Appends the subscriptions whose filters match a valid topic name. One with several
+    /// Calls `body` for the subscriptions whose filters match a valid topic name. One with several
     /// matching filters comes several times.
+    func forEach(_ topic: Span<UInt8>, _ body: (UInt32) -> Void) {
+        visit(Self.root, topic, offset: 0, body)
+    }
+
+    /// The same, appended.
     func collect(_ topic: Span<UInt8>, into receivers: inout [UInt32]) {
-        visit(Self.root, topic, offset: 0, into: &receivers)
+        forEach(topic) { receivers.append($0) }
     }
 
     /// Matches the levels of `topic` from `offset` on against the children of `node`.
     private func visit(
-        _ node: Int32, _ topic: Span<UInt8>, offset: Int, into receivers: inout [UInt32]
+        _ start: Int32, _ topic: Span<UInt8>, offset startOffset: Int, _ body: (UInt32) -> Void
     ) {
-        let hidesWildcards = offset == 0 && !topic.isEmpty && topic[0] == Topic.dollar
-        if !hidesWildcards { collectEntries(nodes[Int(node)].multi, into: &receivers) }
-        guard offset <= topic.count else {
-            collectEntries(node, into: &receivers)
-            return
-        }
-        let end = Topic.levelEnd(in: topic, from: offset)
-        if nodes[Int(node)].namedChildren > 0 {
-            let named = namedChild(of: node, label: topic.extracting(offset..<end))
-            if named != Self.none { visit(named, topic, offset: end + 1, into: &receivers) }
-        }
-        let single = nodes[Int(node)].single
-        if single != Self.none && !hidesWildcards {
-            visit(single, topic, offset: end + 1, into: &receivers)
+        var node = start
+        var offset = startOffset
+        while true {
+            let hidesWildcards = offset == 0 && !topic.isEmpty && topic[0] == Topic.dollar
+            if !hidesWildcards { forEachEntry(of: nodes[Int(node)].multi, body) }
+            guard offset <= topic.count else { return forEachEntry(of: node, body) }
+            let end = Topic.levelEnd(in: topic, from: offset)
+            let single = hidesWildcards ? Self.none : nodes[Int(node)].single
+            let named =
+                nodes[Int(node)].namedChildren > 0
+                ? namedChild(of: node, label: topic.extracting(offset..<end)) : Self.none
+            offset = end + 1
+            if named != Self.none && single != Self.none {
+                visit(named, topic, offset: offset, body)
+            }
+            node = single != Self.none ? single : named
+            if node == Self.none { return }
         }
     }
 
-    private func collectEntries(_ node: Int32, into receivers: inout [UInt32]) {
+    private func forEachEntry(of node: Int32, _ body: (UInt32) -> Void) {
         guard node != Self.none else { return }
         var entry = nodes[Int(node)].entries
         while entry != Self.none {
-            receivers.append(entries[Int(entry)].subscription)
+            body(entries[Int(entry)].subscription)
             entry = entries[Int(entry)].next
         }
     }
@@ -140,11 +152,14 @@ struct SubscriptionTrie {
     }
 
     private func namedChild(of parent: Int32, label: Span<UInt8>) -> Int32 {
-        var node = edges[Self.key(parent, label)] ?? Self.none
+        let hash = hashOf(label, with: UInt32(bitPattern: parent))
+        var node = buckets[bucket(of: hash)]
         while node != Self.none {
-            let candidate = nodes[Int(node)].label
-            if candidate.span.equals(label) { break }
-            node = nodes[Int(node)].nextWithKey
+            if nodes[Int(node)].hash == hash && nodes[Int(node)].parent == parent {
+                let candidate = nodes[Int(node)].label
+                if candidate.span.equals(label) { break }
+            }
+            node = nodes[Int(node)].nextInBucket
         }
         return node
     }
@@ -152,21 +167,26 @@ struct SubscriptionTrie {
     private mutating func makeChild(of parent: Int32, label: Span<UInt8>) -> Int32 {
         let slot = freeNodes.popLast() ?? Int32(nodes.count)
         var node = Node(parent: parent, label: label.copied())
-        if Self.isWildcard(label, Topic.singleLevelWildcard) {
-            nodes[Int(parent)].single = slot
-        } else if Self.isWildcard(label, Topic.multiLevelWildcard) {
-            nodes[Int(parent)].multi = slot
-        } else {
-            let key = Self.key(parent, label)
-            node.key = key
-            node.nextWithKey = edges[key] ?? Self.none
-            edges[key] = slot
+        node.isNamed =
+            !Self.isWildcard(label, Topic.singleLevelWildcard)
+            && !Self.isWildcard(label, Topic.multiLevelWildcard)
+        if node.isNamed {
+            node.hash = hashOf(label, with: UInt32(bitPattern: parent))
             nodes[Int(parent)].namedChildren += 1
+        } else if Self.isWildcard(label, Topic.singleLevelWildcard) {
+            nodes[Int(parent)].single = slot
+        } else {
+            nodes[Int(parent)].multi = slot
         }
         if Int(slot) == nodes.count {
             nodes.append(node)
         } else {
             nodes[Int(slot)] = node
+        }
+        if nodes.count > buckets.count {
+            growBuckets()
+        } else if node.isNamed {
+            link(slot)
         }
         return slot
     }
@@ -179,8 +199,8 @@ struct SubscriptionTrie {
             guard value.entries == Self.none, value.single == Self.none,
                 value.multi == Self.none, value.namedChildren == 0
             else { return }
-            if let key = value.key {
-                unlinkEdge(key, to: node)
+            if value.isNamed {
+                unlink(node)
                 nodes[Int(value.parent)].namedChildren -= 1
             } else if nodes[Int(value.parent)].single == node {
                 nodes[Int(value.parent)].single = Self.none
@@ -193,35 +213,39 @@ struct SubscriptionTrie {
         }
     }
 
-    private mutating func unlinkEdge(_ key: EdgeKey, to node: Int32) {
-        let next = nodes[Int(node)].nextWithKey
-        guard var other = edges[key], other != node else {
-            edges[key] = next == Self.none ? nil : next
+    // MARK: Buckets
+
+    private func bucket(of hash: UInt64) -> Int {
+        Int(truncatingIfNeeded: hash) & (buckets.count &- 1)
+    }
+
+    private mutating func link(_ node: Int32) {
+        let bucket = bucket(of: nodes[Int(node)].hash)
+        nodes[Int(node)].nextInBucket = buckets[bucket]
+        buckets[bucket] = node
+    }
+
+    private mutating func unlink(_ node: Int32) {
+        let bucket = bucket(of: nodes[Int(node)].hash)
+        let next = nodes[Int(node)].nextInBucket
+        var other = buckets[bucket]
+        if other == node {
+            buckets[bucket] = next
             return
         }
-        while nodes[Int(other)].nextWithKey != node {
-            other = nodes[Int(other)].nextWithKey
-            precondition(other != Self.none)
+        while nodes[Int(other)].nextInBucket != node {
+            other = nodes[Int(other)].nextInBucket
+            precondition(other != Self.none, "a named node is in its bucket")
         }
-        nodes[Int(other)].nextWithKey = next
+        nodes[Int(other)].nextInBucket = next
+    }
+
+    private mutating func growBuckets() {
+        buckets = Array(repeating: Self.none, count: 2 * buckets.count)
+        for node in nodes.indices where nodes[node].isNamed { link(Int32(node)) }
     }
 
     private static func isWildcard(_ label: Span<UInt8>, _ wildcard: UInt8) -> Bool {
         label.count == 1 && label[0] == wildcard
-    }
-
-    /// Hashed with the process's random seed: labels are the clients' choice.
-    private static func key(_ parent: Int32, _ label: Span<UInt8>) -> EdgeKey {
-        var hasher = Hasher()
-        var offset = 0
-        while offset + 8 <= label.count {
-            hasher.combine(label.loadUInt64(at: offset))
-            offset += 8
-        }
-        while offset < label.count {
-            hasher.combine(label[offset])
-            offset += 1
-        }
-        return EdgeKey(parent: parent, labelHash: hasher.finalize())
     }
 }

@@ -22,6 +22,8 @@ struct Reactor: ~Copyable {
     private static let bytesPerUserAndTurn = Limits.batchBytesTarget
     /// After this much input the queues are flushed even if more connections are ready.
     private static let bytesPerFlush = 4 * Limits.batchBytesTarget
+    /// Less than this is left to the C library, which may need it again.
+    private static let bytesWorthReturning = 1_048_576
     /// Room for a DISCONNECT with the longest explanation.
     private static let farewellBytes = 2 * Limits.explanationBytesMax
     /// How long accepting rests when descriptors have run out.
@@ -366,6 +368,7 @@ struct Reactor: ~Copyable {
         for id in pending.closing {
             if let connection = connection(id) { close(connection) }
         }
+        if pending.bytesFreed >= Self.bytesWorthReturning { CurrentProcess.returnFreeMemory() }
     }
 
     private mutating func setPaused(_ connection: Connection, _ isPaused: Bool) {

@@ -30,22 +30,25 @@ extension Topic {
     /// Whether every topic that `filter` matches is matched by `pattern` too.
     package static func covers(pattern: [UInt8], filter: [UInt8]) -> Bool {
         if hidesDollar(pattern) && filter.first == dollar { return false }
-        let outer = levels(of: pattern)
-        let inner = levels(of: filter)
-        var index = 0
-        while true {
-            if index < outer.count && outer[index] == [multiLevelWildcard] { return true }
-            switch (index < outer.count, index < inner.count) {
-            case (false, false): return true
-            case (false, true), (true, false): return false
-            case (true, true):
-                if inner[index] == [multiLevelWildcard] { return false }
-                guard outer[index] == [singleLevelWildcard] || outer[index] == inner[index] else {
-                    return false
-                }
-            }
-            index += 1
+        let (outer, inner) = (pattern.span, filter.span)
+        var (outerOffset, innerOffset) = (0, 0)
+        while outerOffset <= outer.count {
+            let outerEnd = levelEnd(in: outer, from: outerOffset)
+            let level = outer.extracting(outerOffset..<outerEnd)
+            if isLevel(level, multiLevelWildcard) { return true }
+            guard innerOffset <= inner.count else { return false }
+            let innerEnd = levelEnd(in: inner, from: innerOffset)
+            let other = inner.extracting(innerOffset..<innerEnd)
+            if isLevel(other, multiLevelWildcard) { return false }
+            guard isLevel(level, singleLevelWildcard) || level.equals(other) else { return false }
+            outerOffset = outerEnd + 1
+            innerOffset = innerEnd + 1
         }
+        return innerOffset > inner.count
+    }
+
+    private static func isLevel(_ level: Span<UInt8>, _ wildcard: UInt8) -> Bool {
+        level.count == 1 && level[0] == wildcard
     }
 
     /// One side ends where the other has `#` left: only the parent itself is common.

@@ -44,6 +44,7 @@ public enum Topic {
 
     /// Checks that `bytes` is a topic name that messages may be published to.
     public static func validateName(_ bytes: Span<UInt8>) throws(Violation) {
+        if isPlainName(bytes) { return }
         try validateText(bytes)
         for offset in 0..<bytes.count where isWildcard(bytes[offset]) {
             throw Violation(kind: .wildcardInName, offset: offset)
@@ -96,13 +97,14 @@ public enum Topic {
         }
     }
 
-    package static let separator = UInt8(ascii: "/")
-    package static let singleLevelWildcard = UInt8(ascii: "+")
-    package static let multiLevelWildcard = UInt8(ascii: "#")
-    package static let dollar = UInt8(ascii: "$")
+    // Computed, so that other modules see the number.
+    @inlinable package static var separator: UInt8 { UInt8(ascii: "/") }
+    @inlinable package static var singleLevelWildcard: UInt8 { UInt8(ascii: "+") }
+    @inlinable package static var multiLevelWildcard: UInt8 { UInt8(ascii: "#") }
+    @inlinable package static var dollar: UInt8 { UInt8(ascii: "$") }
 
     /// Offset of the separator that ends the level beginning at `start`, or the end of `bytes`.
-    @inline(__always)
+    @inlinable @inline(__always)
     package static func levelEnd(in bytes: Span<UInt8>, from start: Int) -> Int {
         var offset = start
         while offset < bytes.count && bytes[offset] != separator { offset &+= 1 }
@@ -111,6 +113,19 @@ public enum Topic {
 
     private static func isWildcard(_ byte: UInt8) -> Bool {
         byte == singleLevelWildcard || byte == multiLevelWildcard
+    }
+
+    /// Whether it is a valid name without a look at more than each byte once: what brokers see
+    /// most of has no byte beyond ASCII. Others are judged by the whole grammar.
+    private static func isPlainName(_ bytes: Span<UInt8>) -> Bool {
+        guard bytes.count > 0 && bytes.count <= Limits.topicBytesMax else { return false }
+        var levels = 1
+        for offset in 0..<bytes.count {
+            let byte = bytes[offset]
+            if byte < 0x20 || byte >= 0x7F || isWildcard(byte) { return false }
+            if byte == separator { levels &+= 1 }
+        }
+        return levels <= Limits.topicLevelsMax
     }
 
     /// `a/#` also matches `a`: the name has ended, and the filter's only further level is `#`.

@@ -54,6 +54,33 @@ struct PacketPoolTests {
         #expect(inUse == 0)
     }
 
+    @Test("What a burst has taken is given back when it has not been needed for a while")
+    func trim() {
+        var pool = PacketPool(packetBytesMax: 262_144)
+        let burst = (0..<200).map { pool.take(capacityBytes: $0 < 100 ? 4_096 : 65_536) }
+        for slot in burst { pool.giveBack(slot) }
+        var bytes = pool.trim()
+        var held = pool.heldCount
+        #expect(bytes == 0)
+        #expect(held == 200, "they were in use just now")
+        let few = (0..<3).map { _ in pool.take(capacityBytes: 65_536) }
+        for slot in few { pool.giveBack(slot) }
+        bytes = pool.trim()
+        #expect(bytes == 100 * 4_096 + 97 * 65_536)
+        held = pool.heldCount
+        #expect(held == 3)
+        let last = pool.take(capacityBytes: 65_536)
+        bytes = pool.trim()
+        #expect(bytes == 2 * 65_536)
+        held = pool.heldCount
+        #expect(held == 1, "the other two were not needed since")
+        pool.giveBack(last)
+        bytes = pool.trim() + pool.trim()
+        #expect(bytes == 65_536)
+        held = pool.heldCount
+        #expect(held == 0)
+    }
+
     @Test("A queue is first in, first out, and counts its bytes")
     func queue() {
         var pool = PacketPool(packetBytesMax: 262_144)

@@ -26,7 +26,7 @@ struct RouteCacheTests {
 
     @Test("A route is found for its topic and subject, and for no other")
     func findAndMiss() {
-        var cache = RouteCache(seed: 1)
+        var cache = RouteCache(hash: KeyedHash(key: 1))
         #expect(find(cache, "a", subject: 0) == nil)
         insert(&cache, "a", subject: 0, [3, 4])
         #expect(find(cache, "a", subject: 0)?.count == 2)
@@ -37,24 +37,77 @@ struct RouteCacheTests {
         #expect(cache.receivers.isEmpty)
     }
 
-    @Test("Topics of 128 bytes are kept, longer ones leave no receivers behind")
-    func longTopics() {
-        var cache = RouteCache(seed: 1)
-        let longest = String(repeating: "x", count: 128)
-        insert(&cache, longest, subject: 0, [1])
-        #expect(find(cache, longest, subject: 0)?.count == 1)
-        for _ in 0..<100 { insert(&cache, longest + "y", subject: 0, [1, 2, 3]) }
-        #expect(find(cache, longest + "y", subject: 0) == nil)
-        #expect(cache.receivers.count == 4)
-        insert(&cache, "z", subject: 0, [9])
-        #expect(cache.receivers == [1, 9])
-        #expect(find(cache, longest, subject: 0)?.first == 0)
+    @Test("Twenty thousand topics are all kept, and the memory for them goes back when unused")
+    func growth() {
+        var cache = RouteCache(hash: KeyedHash(key: 1))
+        for number in UInt32(0)..<20_000 { insert(&cache, "t/\(number)", subject: 7, [number]) }
+        for number in UInt32(0)..<20_000 {
+            let route = find(cache, "t/\(number)", subject: 7)
+            #expect(route.map { cache.receivers[$0.first] } == number)
+        }
+        #expect(cache.slotCount == 65_536)
+        // What was in use is kept room for once more, and then no longer.
+        var freed = cache.trim()
+        #expect(freed == 0)
+        #expect(cache.slotCount == 65_536)
+        #expect(find(cache, "t/1", subject: 7) == nil)
+        insert(&cache, "t/1", subject: 7, [1])
+        freed = cache.trim()
+        #expect(freed > 64_512 * 32)
+        #expect(cache.slotCount == RouteCache.slotsMin)
+        insert(&cache, "t/1", subject: 7, [2])
+        freed = cache.trim()
+        #expect(freed == 0)
+        #expect(find(cache, "t/1", subject: 7)?.count == 1, "a small cache is left alone")
+    }
+
+    @Test("Routes, topics and receivers without end stay within the bounds")
+    func bounds() {
+        var cache = RouteCache(hash: KeyedHash(key: 1))
+        for number in 0...RouteCache.routesMax { insert(&cache, "\(number)", subject: 0, []) }
+        #expect(cache.slotCount == RouteCache.slotsMax)
+        #expect(find(cache, "0", subject: 0) == nil)
+        #expect(find(cache, "\(RouteCache.routesMax)", subject: 0)?.count == 0)
+        cache = RouteCache(hash: KeyedHash(key: 1))
+        let long = String(repeating: "x", count: 1_000)
+        let longTopics = RouteCache.topicBytesMax / 1_000
+        for number in 0...longTopics { insert(&cache, "\(long)\(number)", subject: 0, []) }
+        #expect(find(cache, "\(long)0", subject: 0) == nil)
+        cache = RouteCache(hash: KeyedHash(key: 1))
+        let many = [UInt32](repeating: 3, count: 100_000)
+        for number in 0..<12 { insert(&cache, "\(number)", subject: 0, many) }
+        #expect(find(cache, "0", subject: 0) == nil)
+        #expect(find(cache, "11", subject: 0)?.count == 100_000)
+        #expect(cache.receivers.count <= RouteCache.receiversMax + many.count)
+    }
+
+    @Test("Topics with the same receivers share them")
+    func sharing() {
+        var cache = RouteCache(hash: KeyedHash(key: 1))
+        var routes: [RouteCache.Route] = []
+        for receivers: [UInt32] in [[1, 2, 3], [1, 2, 3], [1, 2], [], [1, 2, 4]] {
+            cache.makeRoom()
+            let first = cache.receivers.count
+            cache.receivers += receivers
+            routes.append(
+                cache.shareReceivers(
+                    of: RouteCache.Route(reason: .success, first: first, count: receivers.count)))
+            #expect(
+                Array(cache.receivers[routes[routes.count - 1].first...].prefix(receivers.count))
+                    == receivers)
+        }
+        #expect(routes[0] == routes[1])
+        #expect(cache.receivers == [1, 2, 3, 1, 2, 1, 2, 4])
+        cache.invalidate()
+        cache.receivers = [1, 2, 4]
+        let anew = RouteCache.Route(reason: .success, first: 0, count: 3)
+        #expect(cache.shareReceivers(of: anew) == anew)
     }
 
     @Test("Whatever is found is what was put in last, however full it is")
     func random() {
         var random = SeededRandom()
-        var cache = RouteCache(seed: random.next())
+        var cache = RouteCache(hash: KeyedHash(key: random.next()))
         var last: [String: UInt32] = [:]
         for step in UInt32(0)..<20_000 {
             let topic = "t/\(random.int(in: 0...9_000))"
@@ -74,7 +127,7 @@ struct RouteCacheTests {
 
     @Test("Topics that differ in one byte or in length have different hashes")
     func hashes() {
-        let cache = RouteCache(seed: 99)
+        let cache = RouteCache(hash: KeyedHash(key: 99))
         var seen: Set<UInt64> = []
         var count = 0
         for length in 1...40 {

@@ -35,7 +35,7 @@ struct SubscriptionTrieTests {
             ("a//b", ["a//b"], ["a/b", "a/x/b"]),
         ])
     func matching(filter: String, hits: [String], misses: [String]) {
-        var trie = SubscriptionTrie()
+        var trie = SubscriptionTrie(hash: KeyedHash(key: 1))
         let entry = insert(&trie, filter, 7)
         for topic in hits { #expect(matches(trie, topic) == [7], "\(topic)") }
         for topic in misses { #expect(matches(trie, topic) == [], "\(topic)") }
@@ -46,7 +46,7 @@ struct SubscriptionTrieTests {
 
     @Test("The same filter twice counts twice, and is removed one by one")
     func duplicates() {
-        var trie = SubscriptionTrie()
+        var trie = SubscriptionTrie(hash: KeyedHash(key: 1))
         let first = insert(&trie, "a/b", 1)
         let second = insert(&trie, "a/b", 1)
         let third = insert(&trie, "a/b", 2)
@@ -61,7 +61,7 @@ struct SubscriptionTrieTests {
 
     @Test("Nodes go when nothing hangs on them, and stay when something does")
     func pruning() {
-        var trie = SubscriptionTrie()
+        var trie = SubscriptionTrie(hash: KeyedHash(key: 1))
         let long = insert(&trie, "a/b/c/d", 1)
         let short = insert(&trie, "a/b", 2)
         #expect(trie.nodeCount == 5)
@@ -75,7 +75,7 @@ struct SubscriptionTrieTests {
     @Test("Random filters match random names as the grammar says, while they come and go")
     func bruteForce() {
         var random = SeededRandom()
-        var trie = SubscriptionTrie()
+        var trie = SubscriptionTrie(hash: KeyedHash(key: 1))
         var held: [(filter: [UInt8], subscription: UInt32, entry: Int32)] = []
         for _ in 0..<4_000 {
             if held.count > 60 || (random.bool() && held.count > 20) {
@@ -100,9 +100,30 @@ struct SubscriptionTrieTests {
         #expect(trie.filterCount == 0)
     }
 
+    @Test("Thousands of filters are found while there are more and more, and fewer and fewer")
+    func manyFilters() {
+        var random = SeededRandom()
+        var trie = SubscriptionTrie(hash: KeyedHash(key: random.next()))
+        var held = (UInt32(0)..<20_000).map { number in
+            (number: number, entry: insert(&trie, "device-\(number)/\(number % 7)", number))
+        }
+        #expect(matches(trie, "device-19999/0") == [19_999])
+        held.shuffle(using: &random)
+        for removed in held.dropFirst(100) { trie.remove(removed.entry) }
+        for left in held.prefix(100) {
+            #expect(matches(trie, "device-\(left.number)/\(left.number % 7)") == [left.number])
+        }
+        for removed in held.dropFirst(100).prefix(100) {
+            #expect(matches(trie, "device-\(removed.number)/\(removed.number % 7)").isEmpty)
+        }
+        #expect(trie.filterCount == 100, "\(random)")
+        for left in held.prefix(100) { trie.remove(left.entry) }
+        #expect(trie.nodeCount == 1)
+    }
+
     @Test("Removing one of very many equal filters is no search")
     func manyEqualFilters() {
-        var trie = SubscriptionTrie()
+        var trie = SubscriptionTrie(hash: KeyedHash(key: 1))
         let filter = Array("a".utf8)
         let entries = (UInt32(0)..<100_000).map { trie.insert(filter.span, subscription: $0) }
         for entry in entries { trie.remove(entry) }

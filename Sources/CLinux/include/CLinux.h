@@ -109,5 +109,8 @@ int clinux_unread_output(int fd);
 // prctl(2) PR_SET_TIMERSLACK for the calling thread.
 int clinux_set_timer_slack(long nanoseconds);
 
+// malloc_trim(3), where the C library has it.
+void clinux_malloc_trim(void);
+
 // The symbolic name of an error number ("EADDRINUSE"), or NULL.
 const char *clinux_errno_name(int number);
