@@ -10,12 +10,13 @@ ROUNDS ?= layers client
 FORMATTED = Sources Tests Package.swift Fuzz Benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help sim build release test test-asan test-tsan check fmt fuzz-smoke bench bench-peers demo install \
-	clean packages test-packages
+.PHONY: help sim build release test test-asan test-tsan check fmt fuzz-smoke bench bench-guard \
+	bench-curves bench-allocations bench-build bench-peers demo install clean packages \
+	test-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
-		awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
+		awk -F ':.*## ' '{ printf "make %-17s %s\n", $$1, $$2 }'
 
 build: packages ## build everything, for debugging
 	$(SWIFT) build
@@ -58,8 +59,31 @@ sim: packages ## simulate networks of brokers; SEEDS=10000, BROKER_TEST_SEED=…
 fuzz-smoke: packages ## fuzz each target for a bounded number of inputs and a bounded time
 	.ci/fuzz
 
-bench: packages ## run the benchmarks
-	BROKER_BENCHMARKS=1 $(SWIFT) run -c release --scratch-path .build-bench CoreBenchmark
+BENCH = .build-bench/release/CoreBenchmark
+SHIM = .build-bench/allocations.so
+
+bench: bench-build ## time and allocations of the core for one message
+	$(BENCH)
+
+bench-guard: bench-build release $(SHIM) ## compare counts with those expected; ACCEPT=1 takes them
+	Benchmarks/guard.py $(BENCH) Benchmarks/expected.json $(if $(ACCEPT),--accept)
+	Benchmarks/allocations.py .build/release/broker $(SHIM) --messages 200000 --limit 0.01
+
+bench-curves: bench-build release $(SHIM) ## cost as things grow, into Benchmarks/curves
+	Benchmarks/curves/run.py $(BENCH) .build/release/broker $(SHIM) Benchmarks/curves
+
+bench-allocations: release $(SHIM) ## heap allocations a message of broker and client library
+	Benchmarks/allocations.py .build/release/broker $(SHIM)
+
+# Counts the allocations of the program that it is preloaded into.
+$(SHIM): Benchmarks/CMeasurement/CMeasurement.c Benchmarks/CMeasurement/include/CMeasurement.h
+	mkdir -p $(@D)
+	clang -O2 -Wall -Wextra -Werror -shared -fPIC -I Benchmarks/CMeasurement/include $< -o $@
+
+# Without the debugging information of C, which is newer than what Debian's valgrind can read.
+bench-build: packages
+	BROKER_BENCHMARKS=1 $(SWIFT) build -c release --scratch-path .build-bench \
+		--product CoreBenchmark -Xlinker --strip-debug
 
 # For example: make bench-peers PEERS='--quick --only one-to-one'
 PEERS ?=

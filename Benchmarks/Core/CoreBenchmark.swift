@@ -1,21 +1,23 @@
 /// How long the core takes for one message: decode, decide, route, append.
 ///
-///     CoreBenchmark [--format text|json] [--only NAME]
+///     CoreBenchmark [--format text|json] [--only NAME]    time and allocations
+///     CoreBenchmark --count MESSAGES [--only NAME]        fixed work, for the guard
+///     CoreBenchmark --list                                names of the scenarios
+///     CoreBenchmark --curves [--only NAME]                cost against size, as JSON
 @main
 enum CoreBenchmark {
     static func main() {
         let arguments = CommandLine.arguments
         let only = value(of: "--only", in: arguments)
-        let measurements = Scenario.all
-            .filter { only == nil || $0.name == only }
-            .map { scenario in
-                var load = Load(scenario)
-                return load.measure(scenario)
-            }
-        if value(of: "--format", in: arguments) == "json" {
-            printJSON(measurements)
+        let scenarios = Scenario.all.filter { only == nil || $0.name == only }
+        if let messages = value(of: "--count", in: arguments).flatMap({ Int($0) }) {
+            count(scenarios, messages: messages)
+        } else if arguments.contains("--list") {
+            for scenario in scenarios { print(scenario.name) }
+        } else if arguments.contains("--curves") {
+            print(Curve.json(of: Curve.all.filter { only == nil || $0.name == only }))
         } else {
-            printTable(measurements)
+            measure(scenarios, asJSON: value(of: "--format", in: arguments) == "json")
         }
     }
 
@@ -24,15 +26,35 @@ enum CoreBenchmark {
         return arguments.dropFirst(index + 1).first
     }
 
+    /// The same work whenever it is run, in a function that callgrind is told to count.
+    private static func count(_ scenarios: [Scenario], messages: Int) {
+        for scenario in scenarios {
+            var load = Load(scenario)
+            let rounds = max(1, messages / load.messagesPerRound)
+            // What grows has grown.
+            load.run(rounds: max(2, rounds / 4))
+            let allocations = load.countedRounds(rounds)
+            print("\(scenario.name)\t\(rounds * load.messagesPerRound)\t\(allocations)")
+        }
+    }
+
+    private static func measure(_ scenarios: [Scenario], asJSON: Bool) {
+        let measurements = scenarios.map { scenario in
+            var load = Load(scenario)
+            return load.measure()
+        }
+        if asJSON { printJSON(measurements) } else { printTable(measurements) }
+    }
+
     private static func printTable(_ measurements: [Measurement]) {
         print(row("scenario", "ns/message", "budget", "allocations/message"))
         for measurement in measurements {
             let isBudgeted = measurement.scenario.payloadBytes == 128
             print(
                 row(
-                    measurement.scenario.name, rounded(measurement.nanosecondsPerMessage, 1),
-                    isBudgeted ? rounded(measurement.scenario.budgetNanoseconds, 0) : "-",
-                    rounded(measurement.allocationsPerMessage, 4)))
+                    measurement.scenario.name, measurement.nanosecondsPerMessage.text(1),
+                    isBudgeted ? measurement.scenario.budgetNanoseconds.text(0) : "-",
+                    measurement.allocationsPerMessage.text(4)))
         }
     }
 
@@ -47,18 +69,9 @@ enum CoreBenchmark {
     private static func printJSON(_ measurements: [Measurement]) {
         let items = measurements.map { measurement in
             "  {\"scenario\": \"\(measurement.scenario.name)\", "
-                + "\"nanosecondsPerMessage\": \(rounded(measurement.nanosecondsPerMessage, 2)), "
-                + "\"allocationsPerMessage\": \(rounded(measurement.allocationsPerMessage, 6))}"
+                + "\"nanosecondsPerMessage\": \(measurement.nanosecondsPerMessage.text(2)), "
+                + "\"allocationsPerMessage\": \(measurement.allocationsPerMessage.text(6))}"
         }
         print("[\n" + items.joined(separator: ",\n") + "\n]")
-    }
-
-    private static func rounded(_ value: Double, _ digits: Int) -> String {
-        var scale = 1
-        for _ in 0..<digits { scale *= 10 }
-        let scaled = Int(value * Double(scale) + 0.5)
-        if digits == 0 { return String(scaled) }
-        let fraction = String(scaled % scale + scale).dropFirst()
-        return "\(scaled / scale).\(fraction)"
     }
 }
