@@ -196,11 +196,9 @@ class DBus(Broker):
         return address, address
 
 
-class Floor(Broker):
-    """The reference relay in C: no broker, but what no broker of this kind can do without."""
+class Built(Broker):
+    """Built from this tree instead of installed."""
 
-    name, protocol = "floor", "floor"
-    command = ""
     program = None      # set when it has been built
 
     @classmethod
@@ -209,6 +207,12 @@ class Floor(Broker):
 
     def executable(self):
         return self.program
+
+
+class Floor(Built):
+    """The reference relay in C: no broker, but what no broker of this kind can do without."""
+
+    name, protocol = "floor", "floor"
 
     def version(self):
         return "relay.c, see Benchmarks/peers/README.md"
@@ -225,17 +229,9 @@ class FloorOf64(Floor):
     name = "floor-64"
 
 
-class Ours(Broker):
+class Ours(Built):
     name = "broker"
-    program = None
     has_link = True
-
-    @classmethod
-    def missing(cls):
-        return None
-
-    def executable(self):
-        return self.program
 
     def start(self):
         address = self.path("sock")

@@ -91,6 +91,13 @@ static inline uint32_t read_u32(const uint8_t *at) {
 
 static inline void write_u32(uint8_t *at, uint32_t value) { memcpy(at, &value, 4); }
 
+/* A payload that ends with CR LF. Returns where the message ends. */
+static inline size_t put_payload_line(uint8_t *out, size_t at, size_t payload_bytes) {
+    memset(out + at, 'x', payload_bytes);
+    memcpy(out + at + payload_bytes, "\r\n", 2);
+    return at + payload_bytes + 2;
+}
+
 /* A decimal number that ends with CR LF. Returns what follows it, or null if it is cut off. */
 static inline const uint8_t *decimal_line(
     const uint8_t *at, const uint8_t *end, size_t *value) {

@@ -25,9 +25,7 @@ static void greet_as_subscriber(int socket, int topics) {
 static size_t encode(uint8_t *out, int topic, size_t payload_bytes, size_t *payload_at) {
     int head = sprintf((char *)out, "PUB bench.%d %zu\r\n", topic, payload_bytes);
     *payload_at = (size_t)head;
-    memset(out + head, 'x', payload_bytes);
-    memcpy(out + (size_t)head + payload_bytes, "\r\n", 2);
-    return (size_t)head + payload_bytes + 2;
+    return put_payload_line(out, (size_t)head, payload_bytes);
 }
 
 /* MSG bench.0 1 128 payload; the server's PING in between is passed over. */

@@ -22,9 +22,7 @@ static size_t encode(uint8_t *out, int topic, size_t payload_bytes, size_t *payl
     int head = sprintf((char *)out, "*3\r\n$7\r\nPUBLISH\r\n$7\r\nbench/%d\r\n$%zu\r\n", topic,
         payload_bytes);
     *payload_at = (size_t)head;
-    memset(out + head, 'x', payload_bytes);
-    memcpy(out + (size_t)head + payload_bytes, "\r\n", 2);
-    return (size_t)head + payload_bytes + 2;
+    return put_payload_line(out, (size_t)head, payload_bytes);
 }
 
 /* *3 $7 message $7 bench/0 $128 payload */
