@@ -77,14 +77,17 @@ struct IdentityMapReader {
 
     private mutating func readOrigins(_ section: TOMLSection) -> [[UInt8]] {
         guard let origin = section["origin"] else {
-            problem(section.line, "'origin' is missing: which broker attests them? \"*\" stands for any")
+            problem(
+                section.line,
+                "'origin' is missing: which broker attests them? \"*\" stands for any")
             return []
         }
         let values = origin.value.elements
         if values.isEmpty { problem(origin.line, "an empty list of origins matches no broker") }
         return values.compactMap { value in
             guard case .string(let text) = value, !text.isEmpty else {
-                problem(origin.line, "brokers are named by strings that are not empty: \"*\" is any")
+                problem(
+                    origin.line, "brokers are named by strings that are not empty: \"*\" is any")
                 return nil
             }
             return Array(text.utf8)
@@ -101,7 +104,7 @@ struct IdentityMapReader {
         for text in list.problems {
             problem(entry.line, text + "; ids of other hosts are numbers and ranges")
         }
-        for text in list.warnings { warnings.append(ConfigurationProblem(line: entry.line, text)) }
+        warnings += list.warnings.map { ConfigurationProblem(line: entry.line, $0) }
         return list.isAny ? [] : list.ranges
     }
 }

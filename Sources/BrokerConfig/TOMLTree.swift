@@ -90,9 +90,10 @@ final class TOMLSection {
     func insert(_ value: TOMLTree, at path: [String], line: Int) -> Bool {
         var table = self
         for key in path.dropLast() {
-            guard let next = table.table(key, .dottedKey, line: line),
-                next.origin == .dottedKey
-            else { return false }
+            guard let next = table.table(key, .dottedKey, line: line) else { return false }
+            // What longer headers only passed through is not complete yet.
+            if next.origin == .headerOnTheWay { next.origin = .dottedKey }
+            guard next.origin == .dottedKey else { return false }
             table = next
         }
         guard let last = path.last, table.entries[last] == nil, table.lists[last] == nil else {

@@ -184,7 +184,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (Limits.packetBytesMax, "that is the protocol's limit"), (65_536, "sysctl net.core.wmem_max"),
+        (Limits.packetBytesMax, "that is the protocol's limit"),
+        (65_536, "sysctl net.core.wmem_max"),
     ])
     func `a message that is too large says what the limit is`(
         packetBytesMax: Int, advice: String

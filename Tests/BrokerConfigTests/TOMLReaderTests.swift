@@ -10,12 +10,14 @@ struct TOMLReaderTests {
     private static let python = "/usr/bin/python3"
 
     private static let samples = [
-        "", "# nothing\n", "a = 1\n", "a=+1\nb=-17\nc=1_000\nd=0xDEAD_beef\ne=0o17\nf=0b1_0\n",
+        "", "# nothing\n", "a = 1\n",
+        "a=+1\nb=-17\nc=1_000\nd=0xDEAD_beef\ne=0o17\nf=0b1_0\n",
         "a = \"x\\ty\\\\\\\"\\u00e9\\U0001F600\"\nb = 'c:\\x'\nc = \"\"\nd = ''\n",
         "a = \"\"\"\none\\\n   two \\\n\n three\"\"\"\nb = '''\n'x'\\'''\nc = \"\"\"\"a\"\"\"\"\"\n",
         "a = [1, 2, [\"x\", []], {b = 1, c.d = 2}, ]\nb = [\n # no ]\n 1 , # \"\n 2\n]\nc = {}\n",
         "a = 1.5\nb = 1e10\nc = inf\nd = -nan\ne = 1_0.0_1e-3\n",
-        "a = 1979-05-27\nb = 07:32:00.5\nc = 1979-05-27T07:32:00Z\nd = 1979-05-27 07:32:00-07:00\n",
+        "a = 1979-05-27\nb = 07:32:00.5\nc = 1979-05-27T07:32:00Z\n",
+        "d = 1979-05-27 07:32:00-07:00\n",
         "a.b.c = 1\na.\"b\".d = true\n'x.y' . z = false\n1-2_3 = 0\n",
         "[a]\nb = 1\n[a.c]\nd = 2\n[[e]]\nf = 1\n[[e]]\n[e.g]\nh = 1\n[[e.i]]\n[ \"j\" . k ]\nl=1\n",
         "[[q.u]]\na = 1\n[q]\nb = 2\n", "a = '''\r\nx\r\ny'''\r\nb = 1 \t# c\r\n",
