@@ -129,8 +129,9 @@ let package = Package(
             dependencies: ["BrokerCore", "BrokerSigning", "BrokerWire", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
-            name: "SimulationTests", dependencies: ["BrokerCore", "BrokerWire", "TestSupport"],
-            swiftSettings: strict),
+            name: "SimulationTests",
+            dependencies: ["BrokerCore", "BrokerWire", "LinuxIO", "TestSupport"],
+            exclude: ["Simulate.swift"], swiftSettings: strict),
         .testTarget(name: "TidyTests", swiftSettings: strict),
     ]
 )
@@ -145,11 +146,23 @@ if Context.environment["BROKER_BENCHMARKS"] == "1" {
     ]
 }
 
+// The same sources as a program, for many seeds: `make sim` asks for it, with optimisation, and need
+// not build all other tests for that.
+if Context.environment["BROKER_SIM"] == "1" {
+    package.targets.removeAll { $0.name == "SimulationTests" }
+    package.targets.append(
+        .executableTarget(
+            name: "Simulate", dependencies: ["BrokerCore", "BrokerWire", "LinuxIO", "TestSupport"],
+            path: "Tests/SimulationTests", exclude: ["SimulationTests.swift"],
+            swiftSettings: strict))
+}
+
 // Fuzz targets have no `main` of their own: libFuzzer brings it. So they are here only for
 // `make fuzz-smoke`, which sets BROKER_FUZZ and builds in a directory of its own.
 if Context.environment["BROKER_FUZZ"] == "1" {
     for (name, dependencies) in [
         ("FuzzBroker", ["TestSupport"]),
+        ("FuzzLink", ["TestSupport"]),
         ("FuzzPacket", ["TestSupport"]),
         ("FuzzTopic", ["TestSupport"]),
     ] {

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import struct
 import sys
 
 
@@ -22,11 +23,31 @@ def topics(vectors):
         yield match["filter"].encode() + b"\0" + match["topic"].encode()
 
 
+def links(vectors):
+    """Scripts of Tests/TestSupport/LinkScript.swift: what an honest end says, raw and record by
+    record."""
+    document = json.loads((vectors / "links.json").read_text())
+    for role, side in ((0, "connector"), (1, "listener")):
+        yield bytes([role, 1, 0, 5, 0, 7, 0, 5, 0, 6, 60, 15, 0, 1, 0, 5, 0])
+        stream = bytes.fromhex(document[side])
+        pieces = [stream[at:at + 255] for at in range(0, len(stream), 255)]
+        yield bytes([role]) + b"".join(bytes([0, len(piece)]) + piece for piece in pieces)
+        offset = 0
+        while offset < len(stream):
+            kind, length = stream[offset + 5], struct.unpack_from("<I", stream, offset + 32)[0]
+            body = stream[offset + 40:offset + 40 + length]
+            offset += 40 + length + (32 if kind > 2 else 0)
+            # Of DATA without the number of the batch and the header of the packet.
+            step, text = {4: (2, body[16:]), 5: (3, body)}.get(kind, (0, body))
+            yield bytes([role, 1, 0, step, len(text)]) + text
+
+
 def main():
     top = pathlib.Path(sys.argv[1])
     vectors = pathlib.Path(__file__).resolve().parent.parent / "Protocol" / "vectors"
     # Targets without a row here begin with an empty corpus.
-    for target, seeds in {"FuzzPacket": packets, "FuzzTopic": topics}.items():
+    targets = {"FuzzLink": links, "FuzzPacket": packets, "FuzzTopic": topics}
+    for target, seeds in targets.items():
         folder = top / target
         folder.mkdir(parents=True)
         for number, seed in enumerate(seeds(vectors)):

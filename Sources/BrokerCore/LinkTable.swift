@@ -98,6 +98,11 @@ extension Broker {
     /// The stream is gone. What waited for the peer waits on.
     package mutating func linkClosed(_ id: LinkConnectionID, into effects: inout Effects) {
         guard let slot = linkTable.slot(of: id) else { return }
+        if linkTable.connections[slot].state == .established {
+            let link = linkTable.links[linkTable.connections[slot].link].configuration.peer
+            effects.note(
+                LinkNotice(kind: .ended, link: link, reason: nil, explanation: "the stream ended"))
+        }
         detach(slot, into: &effects)
         linkTable.connections[slot] = LinkConnection(
             id: LinkConnectionID(slot: Int32(slot), generation: 0))

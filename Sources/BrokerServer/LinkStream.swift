@@ -20,6 +20,8 @@ final class LinkStream {
     var output = LinkOutput()
     var interest: Epoll.Interest?
     var isConnecting: Bool
+    /// When a dial that nobody has answered is given up: the kernel would wait for two minutes.
+    var dialDeadlineNanoseconds: UInt64 = .max
     var isWriteBlocked = false
     /// A full queue holds the link back: nothing is read.
     var isPaused = false

@@ -53,6 +53,7 @@ extension Reactor {
         guard links.nextDeadlineNanoseconds <= nowNanoseconds, !broker.isShuttingDown else {
             return
         }
+        giveUpDials()
         for link in links.settings
         where link.link.isConnector && !links.dialing.contains(link.peer)
             && (links.backOffs[link.peer]?.nextNanoseconds ?? 0) <= nowNanoseconds
@@ -81,10 +82,21 @@ extension Reactor {
         do throws(StreamError) {
             let descriptor = try connectStream(link.address)
             let stream = addStream(descriptor, dialed: link.peer)
+            let limit = UInt64(LinkLimits.handshakeSecondsMax)
+            stream.dialDeadlineNanoseconds = nowNanoseconds + limit * 1_000_000_000
             links.dialing.insert(link.peer)
             watch(stream, .writable)
         } catch {
             dialFailed(link.peer, error.description)
+        }
+    }
+
+    private mutating func giveUpDials() {
+        for case .some(let stream) in links.streams
+        where stream.isConnecting && stream.dialDeadlineNanoseconds <= nowNanoseconds {
+            guard let peer = stream.dialed else { continue }
+            drop(stream)
+            dialFailed(peer, "no answer within \(LinkLimits.handshakeSecondsMax) seconds")
         }
     }
 

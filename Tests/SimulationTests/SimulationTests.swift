@@ -1,20 +1,10 @@
-import BrokerCore
 import BrokerWire
-import Foundation
 import TestSupport
 import Testing
 
 /// Whole networks from one seed each. `make sim SEEDS=10000` runs many; a seed that fails prints
 /// itself, and `BROKER_TEST_SEED=… make sim SEEDS=1` runs it again.
 struct SimulationTests {
-    /// How many seeds to run, and with which to begin.
-    private static var seeds: (first: UInt64, count: UInt64) {
-        let environment = ProcessInfo.processInfo.environment
-        let count = environment["BROKER_SIM_SEEDS"].flatMap(UInt64.init) ?? 200
-        let first = environment["BROKER_TEST_SEED"].flatMap(UInt64.init) ?? 1
-        return (first, count)
-    }
-
     private static func run(_ seed: UInt64, _ prepare: (World) -> Void = { _ in }) -> World {
         let world = World(seed: seed)
         prepare(world)
@@ -23,25 +13,15 @@ struct SimulationTests {
     }
 
     @Test func `no seed breaks a promise`() {
-        let (first, count) = Self.seeds
-        var delivered = 0
-        var faults: [LinkFault.Reason: Int] = [:]
-        var rotated = 0
-        for seed in first..<(first + count) {
-            let world = Self.run(seed)
-            delivered += world.deliveredCount
-            faults.merge(world.faults, uniquingKeysWith: +)
-            rotated += world.rotatedCount
-            #expect(
-                world.failures.isEmpty,
-                "repeat with BROKER_TEST_SEED=\(seed): \(world.failures.joined(separator: "\n"))")
-            if !world.failures.isEmpty { break }
+        let tally = SeedRun.run(first: SeedRun.firstSeed, count: 200)
+        print(tally.description)
+        for (seed, failure) in tally.failures {
+            Issue.record("repeat with BROKER_TEST_SEED=\(seed) make sim SEEDS=1: \(failure)")
         }
-        let reasons = faults.sorted { $0.key.rawValue < $1.key.rawValue }
-            .map { "\($0.key) \($0.value)" }.joined(separator: ", ")
-        print("\(count) seeds, \(delivered) deliveries, \(rotated) keys rotated; \(reasons)")
-        let hasTampered = faults[.tagMismatch] != nil && faults[.sequenceWrong] != nil
-        #expect(count < 100 || (delivered > 0 && rotated > 0 && hasTampered))
+        #expect(tally.seeds == 200)
+        #expect(tally.deliveries > 0 && tally.rotations > 0 && tally.restarts > 0)
+        #expect(tally.losses > 0)
+        #expect(tally.faults[.tagMismatch] != nil && tally.faults[.sequenceWrong] != nil)
     }
 
     @Test func `a broker that forgets what it has seen is caught`() {

@@ -10,6 +10,8 @@ final class Wire {
     var isUp = false
     /// The wire stays down while this is set.
     var isPartitioned = false
+    /// Takes few bytes at a time.
+    var isSlow = false
     /// Bytes that once were on the wire: for replaying them.
     var captured: [[UInt8]] = []
     var tamperCount = 0

@@ -208,17 +208,23 @@ extension World {
             settle()
         }
         checkNothingLost()
+        checkLossIsTold()
         checkNothingHeld()
     }
 
     private func step() {
         let wire = random.pick(wires)
+        let bytesMax = random.int(in: 1...(wire.isSlow ? 60 : 3_000))
         switch random.int(in: 0...99) {
         case 0..<40: publish()
-        case 40..<60: _ = move(wire, bytesMax: random.int(in: 1...3_000), receives: false)
-        case 60..<80: _ = move(wire, bytesMax: random.int(in: 1...3_000), sends: random.bool())
+        case 40..<60: _ = move(wire, bytesMax: bytesMax, receives: false)
+        case 60..<80: _ = move(wire, bytesMax: bytesMax, sends: random.bool())
         case 80..<86: weather.flipsOnly ? tamper(wire) : readClients()
-        case 86..<90: passTime(nanoseconds: UInt64(random.int(in: 1...400)) * 1_000_000)
+        case 86..<90:
+            let isStall = random.int(in: 0...99) < weather.stalls
+            let milliseconds = random.int(in: isStall ? 4_000...16_000 : 1...400)
+            passTime(nanoseconds: UInt64(milliseconds) * 1_000_000)
+            checkQueueLimits()
         case 90..<93: if random.int(in: 0...9) < weather.cuts { cut(wire) }
         case 93..<95: connect(wire)
         case 95:

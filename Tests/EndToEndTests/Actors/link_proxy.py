@@ -5,9 +5,11 @@ known. What it found is printed as one JSON object.
 
     link_proxy.py cuts HOST PORT TARGETPORT SOCKETA SOCKETB CUTS SEED
     link_proxy.py tamper HOST TARGETPORT HUBSOCKET CASES SEED PORT=SOCKET…
+    link_proxy.py steady SOCKETA SOCKETB RATE
+    link_proxy.py delay HOST PORT TARGETPORT MILLISECONDS
     link_proxy.py capture HOST PORT TARGETPORT
 """
-import collections, json, random, select, socket, struct, sys, threading, time
+import collections, json, queue, random, select, socket, struct, sys, threading, time
 
 FILLER = bytes(300_000)
 
@@ -221,6 +223,41 @@ def cuts(host, port, target, path_a, path_b, count, seed):
     threading.Thread(target=stand_between, daemon=True).start()
     load.run(is_over)
     load.tell(cuts=done)
+
+
+def steady(path_a, path_b, rate):
+    """Messages from one broker to the other until standard input ends."""
+    load = Load()
+    subscriber = Subscriber(path_b, b"load/#")
+    for number in range(4):
+        load.add(path_a, b"load/%d" % number, b"%d" % number, int(rate) / 4, 5, subscriber)
+    is_over = threading.Event()
+    is_over.wait = sys.stdin.read
+    load.run(is_over)
+    load.tell()
+
+
+def delay(host, port, target, milliseconds):
+    """Hands bytes on later, each direction in order, until standard input ends."""
+    def hold(source, sink):
+        due = queue.Queue()
+
+        def deliver():
+            while (item := due.get()) is not None:
+                time.sleep(max(0, item[0] - time.monotonic()))
+                sink.sendall(item[1])
+            sink.shutdown(socket.SHUT_WR)
+        threading.Thread(target=deliver, daemon=True).start()
+        while data := source.recv(1 << 16):
+            due.put((time.monotonic() + int(milliseconds) / 1_000, data))
+        due.put(None)
+
+    def stand_between():
+        for ours, theirs in pairs(listen(host, int(port)), (host, int(target))):
+            for way in ((ours, theirs), (theirs, ours)):
+                threading.Thread(target=hold, args=way, daemon=True).start()
+    threading.Thread(target=stand_between, daemon=True).start()
+    sys.stdin.read()
 
 
 class Tampering:

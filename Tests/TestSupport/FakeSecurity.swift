@@ -1,26 +1,25 @@
-import BrokerCore
-import TestSupport
+package import BrokerCore
 
-/// Keys and tags for the simulation: as hard to guess as a 64-bit hash, and fast. Everything
-/// comes from the seed.
-final class FakeSecurity: LinkSecurity {
+/// Keys and tags for simulation and fuzzing: as hard to guess as a 64-bit hash, and fast.
+/// Everything comes from the seed.
+package final class FakeSecurity: LinkSecurity {
     /// Keys of each link by peer name; the first is the current one.
-    var keys: [String: [UInt64]] = [:]
+    package var keys: [String: [UInt64]] = [:]
     /// Accepts every tag: for showing that the simulation notices.
-    var isBroken = false
+    package var isBroken = false
     private var random: SeededRandom
 
-    init(seed: UInt64) {
+    package init(seed: UInt64) {
         random = SeededRandom(seed: seed)
     }
 
-    func currentKey(ofLink name: String) -> UInt64? { keys[name]?.first }
+    package func currentKey(ofLink name: String) -> UInt64? { keys[name]?.first }
 
-    func accepts(key: UInt64, ofLink name: String) -> Bool {
+    package func accepts(key: UInt64, ofLink name: String) -> Bool {
         keys[name]?.contains(key) ?? false
     }
 
-    func deriveKeys(
+    package func deriveKeys(
         key: UInt64, ofLink name: String, salt: [UInt8], connectorInfo: [UInt8],
         listenerInfo: [UInt8]
     ) -> LinkSessionKeys? {
@@ -36,36 +35,36 @@ final class FakeSecurity: LinkSecurity {
             connector: authenticator(connectorInfo), listener: authenticator(listenerInfo))
     }
 
-    func makeRandom(byteCount: Int) -> [UInt8] { random.bytes(count: byteCount) }
+    package func makeRandom(byteCount: Int) -> [UInt8] { random.bytes(count: byteCount) }
 }
 
-final class FakeAuthenticator: LinkAuthenticator {
+package final class FakeAuthenticator: LinkAuthenticator {
     private let key: UInt64
     private let isBroken: Bool
 
-    init(key: UInt64, isBroken: Bool) {
+    package init(key: UInt64, isBroken: Bool) {
         self.key = key
         self.isBroken = isBroken
     }
 
-    func tag(of bytes: Span<UInt8>) -> LinkTag {
+    package func tag(of bytes: Span<UInt8>) -> LinkTag {
         let hash = FakeHash.hash(bytes, key: key)
         return LinkTag(words: (hash, ~hash, FakeHash.mix(hash), key ^ FakeHash.mix(~hash)))
     }
 
-    func verifies(_ tag: LinkTag, of bytes: Span<UInt8>) -> Bool {
+    package func verifies(_ tag: LinkTag, of bytes: Span<UInt8>) -> Bool {
         isBroken || self.tag(of: bytes) == tag
     }
 }
 
-enum FakeHash {
-    static func mix(_ value: UInt64) -> UInt64 {
+package enum FakeHash {
+    package static func mix(_ value: UInt64) -> UInt64 {
         let product = (value ^ 0x9E37_79B9_7F4A_7C15)
             .multipliedFullWidth(by: 0xD6E8_FEB8_6659_FD93)
         return product.high ^ product.low ^ value
     }
 
-    static func hash(_ bytes: Span<UInt8>, key: UInt64) -> UInt64 {
+    package static func hash(_ bytes: Span<UInt8>, key: UInt64) -> UInt64 {
         var hash = key ^ UInt64(bytes.count)
         var word: UInt64 = 0
         for index in 0..<bytes.count {
