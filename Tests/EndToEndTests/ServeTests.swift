@@ -42,7 +42,11 @@ struct ServeTests {
         #expect(next.wait() == 0)
     }
 
-    @Test("Without rules only root and the broker's own user may publish and subscribe")
+    @Test(
+        "Without rules only root and the broker's own user may publish and subscribe",
+        .disabled(
+            if: FileManager.default.fileExists(atPath: "/etc/broker/acl.toml"),
+            "this machine has rules, in /etc/broker/acl.toml"))
     func closedByDefault() throws {
         let broker = try BrokerUnderTest([])
         #expect(try broker.run(["pub", "t", "hi", "--ack"]).wait() == 0)
