@@ -5,7 +5,7 @@
 
 Writes results.json, README.md with the tables and one SVG chart for each curve. `make
 bench-curves` builds what is needed and calls it. Times are processor time, of the thread in the
-core's curves, of the broker's process in the others.
+core's curves, of the broker's process in the others. With --only the other results stay.
 """
 import argparse
 import json
@@ -252,7 +252,7 @@ def document(results):
         "# Scaling curves", "",
         "Written by `make bench-curves`; [../README.md](../README.md) says how to read them.", "",
         f"{host['processor']}, {host['cores']} cores, Linux {host['kernel']}, Swift "
-        f"{host['swift']}, {host['date']}; {results['seconds']} seconds.", "",
+        f"{host['swift']}, {host['date']}.", "",
         "## The core alone", "",
         *[table(item) for item in results["core"]],
         "## The whole broker", "",
@@ -280,6 +280,12 @@ def write(results, directory):
     (directory / "README.md").write_text(document(results))
 
 
+def renewed(curves, new):
+    """The curves with those of the same names replaced."""
+    names = [item["name"] for item in new]
+    return [item for item in curves if item["name"] not in names] + new
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("core", "broker", "shim", "output"):
@@ -292,18 +298,21 @@ def main():
         print(f"only {possible:,} connections: the limit of descriptors allows no more")
         IDLE[:] = [count for count in IDLE if count < possible] + [possible]
     started = time.monotonic()
-    results = {"machine": machine(), "core": [], "live": [], "burst": None}
+    output = pathlib.Path(options.output)
+    results = {"core": [], "live": [], "burst": None}
+    if options.only and (output / "results.json").exists():
+        results = json.loads((output / "results.json").read_text())
+    results["machine"] = machine()
     if "core" in wanted:
         results["core"] = json.loads(subprocess.run(
             [options.core, "--curves"], check=True, capture_output=True, text=True).stdout)
     for name in (name for name in LIVE if name in wanted):
         print(f"{time.monotonic() - started:4.0f} s  {name}", flush=True)
-        results["live"] += list(LIVE[name](options.broker, options.shim))
+        results["live"] = renewed(results["live"], list(LIVE[name](options.broker, options.shim)))
     if "burst" in wanted:
         results["burst"] = burst(options.broker)
-    results["seconds"] = round(time.monotonic() - started)
-    write(results, pathlib.Path(options.output))
-    print(f"written to {options.output} after {results['seconds']} s")
+    write(results, output)
+    print(f"written to {output} after {time.monotonic() - started:.0f} s")
 
 
 if __name__ == "__main__":
