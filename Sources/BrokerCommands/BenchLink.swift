@@ -39,6 +39,7 @@ enum BenchLink {
             \(address)
             key = "\(key)"
             overflow = "block"
+
             """
         try text.write(toFile: config, atomically: true, encoding: .utf8)
         let broker = Process()

@@ -89,7 +89,8 @@ static int connect_to(const struct settings *settings) {
         if (strlen(settings->address) >= sizeof local.sun_path) fail("the path is too long");
         strcpy(local.sun_path, settings->address);
         fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
+        if (settings->protocol->packets)
+            setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
         if (connect(fd, (struct sockaddr *)&local, sizeof local) < 0)
             fail("%s: %s", settings->address, strerror(errno));
     } else {
