@@ -123,7 +123,9 @@ class Report:
         rounds = max(
             (len(rounds) for _, results in self.outcome for rounds in results.values()),
             default=0)
-        versions = "; ".join(f"{name}: {version}" for name, version in self.versions.items())
+        versions = "; ".join(
+            f"{name}: {version}" for name, version in self.versions.items()
+            if name not in REFERENCES)
         left_out = " ".join(f"{words}." for words in self.left_out)
         losses = "Nothing was lost or out of order." if self.is_complete else \
             "**Messages were lost or out of order: the figures do not count.**"
