@@ -43,7 +43,7 @@ struct PeersBenchmarkTests {
             #expect(rounds.count >= (isLink ? 3 : 6), "\(work)")
             for (name, results) in rounds {
                 let sent = results.compactMap { $0["sent"] as? Int }
-                #expect(sent.count == 1 && sent.allSatisfy { $0 > 0 }, "\(name): \(results)")
+                #expect(!sent.isEmpty && sent.allSatisfy { $0 > 0 }, "\(name): \(results)")
             }
         }
         let chart = try String(contentsOfFile: results.path(of: "peers.svg"), encoding: .utf8)
