@@ -146,8 +146,8 @@ if Context.environment["BROKER_BENCHMARKS"] == "1" {
     ]
 }
 
-// The same sources as a program, for many seeds: `make sim` asks for it, with optimisation, and need
-// not build all other tests for that.
+// The same sources as a program, for many seeds: `make sim` asks for it, with optimisation, and
+// need not build all other tests for that.
 if Context.environment["BROKER_SIM"] == "1" {
     package.targets.removeAll { $0.name == "SimulationTests" }
     package.targets.append(

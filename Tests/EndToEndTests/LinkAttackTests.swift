@@ -7,17 +7,17 @@ import Testing
 struct LinkAttackTests {
     /// A hub with a link that a scripted peer speaks on, and a subscriber to everything.
     private final class Target {
-        let brokers: LinkedBrokers
+        let brokers: LinkedServers
         let hub: BrokerUnderTest
         let subscriber: ChildProcess
         let arguments: [String]
 
         init() throws {
-            let brokers = try LinkedBrokers()
+            let brokers = try LinkedServers()
             let port = brokers.makePort()
             let key = try brokers.makeKey("edge")
             let links = ["edge", "slow"].map { peer in
-                LinkedBrokers.Link(
+                LinkedServers.Link(
                     peer: peer, role: "listen", address: "tcp://\(brokers.host):\(port)", key: key)
             }
             hub = try brokers.start("hub", links)
@@ -28,7 +28,7 @@ struct LinkAttackTests {
         }
 
         func play(_ scene: String, _ more: String...) throws -> [String: Any] {
-            try LinkedBrokers.play("link_peer.py", [scene] + arguments + more)
+            try LinkedServers.play("link_peer.py", [scene] + arguments + more)
         }
 
         /// What the subscriber has got, once `last` is among it.
@@ -90,6 +90,7 @@ struct LinkAttackTests {
         #expect(try target.hub.counter("linkFaults") == cases)
         let payloads = try target.payloads(until: try #require(expected.last))
         #expect(payloads.sorted() == expected.sorted())
+        #expect(target.hub.process.errorText.contains("the stream ended"))
         #expect(target.hub.settles { $0.descriptorCount == descriptors })
         #expect(residentKiB[2] - residentKiB[0] < 4_096, "grew: \(residentKiB) KiB")
         #expect(target.hub.stop() == 0)
@@ -97,10 +98,10 @@ struct LinkAttackTests {
 
     @Test("Between real brokers every tampered connection ends, and each message still comes once")
     func tampering() throws {
-        let brokers = try LinkedBrokers()
+        let brokers = try LinkedServers()
         let (names, hubPort) = ((0..<6).map { "edge-\($0)" }, brokers.makePort())
         let key = try brokers.makeKey("edges")
-        func link(_ peer: String, _ role: String, _ port: Int) -> LinkedBrokers.Link {
+        func link(_ peer: String, _ role: String, _ port: Int) -> LinkedServers.Link {
             .init(peer: peer, role: role, address: "tcp://\(brokers.host):\(port)", key: key)
         }
         let hub = try brokers.start("hub", names.map { link($0, "listen", hubPort) })

@@ -7,7 +7,7 @@ import Testing
 struct LinkDeliveryTests {
     @Test("100 cuts at 10,000 messages a second: each message once, in order per publisher")
     func cuts() throws {
-        let brokers = try LinkedBrokers()
+        let brokers = try LinkedServers()
         let (hubPort, port) = (brokers.makePort(), brokers.makePort())
         let (edge, hub) = try brokers.startPair(hubPort: hubPort, edgePort: port)
         let seed = UInt64.random(in: 1...1_000_000)
@@ -30,7 +30,7 @@ struct LinkDeliveryTests {
 
     @Test("Python's hmac verifies what running brokers sent, before and after a rotation")
     func capture() throws {
-        let brokers = try LinkedBrokers()
+        let brokers = try LinkedServers()
         let (hubPort, port) = (brokers.makePort(), brokers.makePort())
         let (edge, hub) = try brokers.startPair(hubPort: hubPort, edgePort: port)
         let proxy = try ChildProcess([
@@ -69,7 +69,7 @@ struct LinkDeliveryTests {
 
     /// As the manual says: once, carry the file over, then once on each side.
     private func rotate(
-        _ brokers: LinkedBrokers, _ edge: BrokerUnderTest, _ hub: BrokerUnderTest
+        _ brokers: LinkedServers, _ edge: BrokerUnderTest, _ hub: BrokerUnderTest
     ) throws {
         let old = try edge.link("hub")["keyID"] as? String
         let key = brokers.directory.appendingPathComponent("edge.key").path
@@ -87,7 +87,7 @@ struct LinkDeliveryTests {
 
     @Test("A triangle and a mesh of five deliver each message once", arguments: [3, 5])
     func loops(count: Int) throws {
-        let brokers = try LinkedBrokers()
+        let brokers = try LinkedServers()
         let names = (0..<count).map { "node-\($0)" }
         let key = try brokers.makeKey("mesh")
         let ports = names.map { _ in brokers.makePort() }
@@ -96,7 +96,7 @@ struct LinkDeliveryTests {
             try brokers.start(
                 names[own],
                 names.indices.filter { $0 != own }.map { other in
-                    LinkedBrokers.Link(
+                    LinkedServers.Link(
                         peer: names[other], role: other > own ? "listen" : "connect",
                         address: "tcp://\(brokers.host):\(ports[min(own, other)])", key: key,
                         extra: "origins = [\"node-*\"]")

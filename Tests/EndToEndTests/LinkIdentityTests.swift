@@ -11,7 +11,7 @@ struct LinkIdentityTests {
 
     @Test("A message of uid 1000 comes with its origin, its uid and pid, and level remote")
     func origin() throws {
-        let brokers = try LinkedBrokers()
+        let brokers = try LinkedServers()
         let (edge, hub) = try brokers.startPair(hubPort: brokers.makePort())
         let subscriber = try hub.run(["sub", "t/#", "-C", "2", "-W", "30", "--format", "json"])
         // What looks at uids never sees senders of another broker.
@@ -39,7 +39,7 @@ struct LinkIdentityTests {
 
     @Test("Rules without origin never match a remote sender, rules with it do")
     func rules() throws {
-        let brokers = try LinkedBrokers()
+        let brokers = try LinkedServers()
         let (edge, hub) = try brokers.startPair(
             hubPort: brokers.makePort(),
             hubRules: """
@@ -85,7 +85,7 @@ struct LinkIdentityTests {
 
     @Test("A client that says who it is, in topic, payload or name, is seen as who it is")
     func clientClaims() throws {
-        let brokers = try LinkedBrokers()
+        let brokers = try LinkedServers()
         let (edge, hub) = try brokers.startPair(hubPort: brokers.makePort())
         let subscriber = try hub.run(["sub", "#", "-C", "4", "-W", "30", "--format", "json"])
         try edge.waitForLink("hub", wanting: ["#"])
@@ -109,7 +109,7 @@ struct LinkIdentityTests {
 
     @Test("A peer speaks for itself only: other origins, levels and ids gain nothing")
     func peerClaims() throws {
-        let brokers = try LinkedBrokers()
+        let brokers = try LinkedServers()
         let port = brokers.makePort()
         let key = try brokers.makeKey("edge")
         let hub = try brokers.start(
@@ -121,7 +121,7 @@ struct LinkIdentityTests {
             ])
         let subscriber = try hub.run(["sub", "#", "$SYS/forged", "--format", "json"])
         try hub.waitForSubscriptions(1)
-        let told = try LinkedBrokers.play(
+        let told = try LinkedServers.play(
             "link_peer.py", ["claims", brokers.host, "\(port)", key])
         #expect(subscriber.waitForOutput { $0.outputText.contains("\"end\"") })
         let messages = try subscriber.outputLines.map(DeliveredMessage.init)

@@ -3,7 +3,7 @@ import LinuxIO
 import TestSupport
 
 /// Brokers that are linked, in one directory: their keys, configurations and processes.
-final class LinkedBrokers {
+final class LinkedServers {
     /// One `[[link]]`, as one broker has it.
     struct Link {
         let peer: String
@@ -20,14 +20,12 @@ final class LinkedBrokers {
     /// A loopback address that no other test process uses.
     let host = "127.\(getpid() >> 8 & 0x7F).\(getpid() & 0xFF).1"
     private static let ports = PortCounter()
-    private(set) var brokers: [String: BrokerUnderTest] = [:]
 
     init() throws {
         directory = try BrokerUnderTest.makeOpenDirectory()
     }
 
     deinit {
-        brokers = [:]
         try? FileManager.default.removeItem(at: directory)
     }
 
@@ -59,7 +57,6 @@ final class LinkedBrokers {
     /// Starts a broker with these links.
     ///
     /// - Parameter rules: text of an access file; nil lets everybody do everything.
-    @discardableResult
     func start(
         _ name: String, _ links: [Link], rules: String? = nil, prefix: [String] = []
     ) throws -> BrokerUnderTest {
@@ -79,17 +76,14 @@ final class LinkedBrokers {
         } else {
             arguments.append("--no-acl")
         }
-        let broker = try BrokerUnderTest(arguments, prefix: prefix)
-        brokers[name] = broker
-        return broker
+        return try BrokerUnderTest(arguments, prefix: prefix)
     }
 
     /// Two brokers, "edge" which connects and "hub" which listens, with `edge.key` and `hub.key`.
     ///
     /// - Parameter port: where the edge connects to; the hub's own port if nil.
     func startPair(
-        hubPort: Int, edgePort: Int? = nil, edgeExtra: String = "", hubExtra: String = "",
-        hubRules: String? = nil
+        hubPort: Int, edgePort: Int? = nil, hubRules: String? = nil
     ) throws -> (edge: BrokerUnderTest, hub: BrokerUnderTest) {
         let edgeKey = try makeKey("edge")
         let hubKey = try carryKey(edgeKey, to: "hub")
@@ -98,21 +92,16 @@ final class LinkedBrokers {
             [
                 Link(
                     peer: "edge", role: "listen", address: "tcp://\(host):\(hubPort)",
-                    key: hubKey, extra: hubExtra)
+                    key: hubKey)
             ], rules: hubRules)
         let edge = try start(
             "edge",
             [
                 Link(
                     peer: "hub", role: "connect", address: "tcp://\(host):\(edgePort ?? hubPort)",
-                    key: edgeKey, extra: edgeExtra)
+                    key: edgeKey)
             ])
         return (edge, hub)
-    }
-
-    /// Ends a broker; `start` begins another of the same name.
-    func stop(_ name: String) {
-        brokers.removeValue(forKey: name)?.stop()
     }
 
     private func write(_ name: String, _ text: String) throws -> String {
