@@ -49,7 +49,7 @@ let package = Package(
         .target(name: "LinuxIO", dependencies: ["CLinux", systemPackage], swiftSettings: strict),
         .target(name: "BrokerWire", dependencies: [basicContainers], swiftSettings: strict),
         .target(
-            name: "BrokerCore", dependencies: ["BrokerWire", basicContainers],
+            name: "BrokerCore", dependencies: ["BrokerWire", basicContainers, dequeModule],
             swiftSettings: strict),
         .target(
             name: "BrokerConfig",
@@ -58,8 +58,8 @@ let package = Package(
         .target(
             name: "BrokerServer",
             dependencies: [
-                "BrokerConfig", "BrokerCore", "BrokerSigning", "BrokerWire", "LinuxIO", logging,
-                serviceLifecycle, systemPackage, unixSignals,
+                "BrokerConfig", "BrokerCore", "BrokerSigning", "BrokerWire", "LinuxIO",
+                basicContainers, logging, serviceLifecycle, systemPackage, unixSignals,
             ], swiftSettings: strict),
         .target(
             name: "BrokerClient",

@@ -1,24 +1,30 @@
 #!/usr/bin/python3
 """Round trips of one user beside another who does what it can: a report, run as root.
 
-    fairness.py BROKER [SECONDS]
+    fairness.py BROKER [--seconds S | --trips N] [--processes N] [--only KIND…] [--format json]
 
-Starts BROKER with rules of its own, measures round trips (publish, receive) of uid 1000 while all
-is quiet, then while uid 1001 opens connections, subscribes and publishes from several processes,
-and prints both medians.
+Starts BROKER with two users' rules and everything else as it comes. Uid 1000 measures round trips
+(publish, receive), one each millisecond: while all is quiet; beside processes of uid 1001 that
+leave the broker alone ("hog" burns processor time, "wake" wakes another one up: what the machine
+itself costs); beside each kind of flood of uid 1001; and when all is quiet again. The ratio is
+that of the medians. JSON has what the broker charged to both users meanwhile as well.
 """
-import json, os, pathlib, signal, statistics, struct, subprocess, sys, tempfile, time
-import socket
+import argparse, json, os, pathlib, select, signal, socket, statistics, struct, subprocess, sys
+import tempfile, time
 
 RULES = """version = 1
-[quota]
-%s
 [[rule]]
 uid = [1000, 1001]
 allow = ["publish", "subscribe"]
-topics = ["%%u/#"]
+topics = ["%u/#"]
 """
+PROBER, FLOODER = 1000, 1001
+QUOTA_EXCEEDED = 0x97
+RECEIVE_BYTES = 262_144
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
+
+# Protocol/README.md, sections 3 and 5, as far as it is needed here.
 
 def frame(kind, fixed, lead=b"", tail=b"", flags=0):
     body = fixed + lead + tail
@@ -30,12 +36,8 @@ def packet(*frames):
     return b"\xc5\0\xb7\0" + struct.pack("<I", 8 + len(body)) + body
 
 
-def connect(path):
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    sock.connect(path)
-    sock.send(packet(frame(1, struct.pack("<HH", 1, 1), b"fairness")))
-    sock.recv(262144)
-    return sock
+def publication(number, topic, payload, acknowledged=False):
+    return frame(3, struct.pack("<I", number), topic, payload, flags=int(acknowledged))
 
 
 def subscription(number, name):
@@ -43,105 +45,296 @@ def subscription(number, name):
     return frame(5, struct.pack("<IIIBBBB", number, number, 0, 1, 1, 0, 0), b"", tail)
 
 
-def become(uid):
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
+def removal(number):
+    return frame(6, struct.pack("<II", number, number))
 
+
+HELLO = packet(frame(1, struct.pack("<HH", 1, 1), b"fairness"))
+
+
+def opened(path):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock.connect(path)
+    return sock
+
+
+def connect(path):
+    sock = opened(path)
+    sock.send(HELLO)
+    if sock.recv(RECEIVE_BYTES)[12] != 2:
+        raise OSError("no WELCOME")
+    return sock
+
+
+# The floods. Each waits only when the kernel makes it wait.
+
+def send_for_ever(path, *packets, greeting=()):
+    """Sends one packet after the other, and reads whatever comes back."""
+    while True:
+        try:
+            sock = connect(path)
+            for first in greeting:
+                sock.send(first)
+            sock.setblocking(False)
+            poll = select.poll()
+            poll.register(sock, select.POLLIN | select.POLLOUT)
+            number = 0
+            while True:
+                for _, events in poll.poll():
+                    if events & select.POLLIN and not sock.recv(RECEIVE_BYTES):
+                        raise OSError("closed")
+                    if events & select.POLLOUT:
+                        sock.send(packets[number % len(packets)])
+                        number += 1
+        except BlockingIOError:
+            pass
+        except OSError:
+            sock.close()
+
+
+def flood_hog(path):
+    while True:
+        pass
+
+
+def flood_wake(path):
+    """Two processes that wake each other up, as clients and brokers do."""
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork() == 0:
+        here.close()
+        while there.send(there.recv(1)):
+            pass
+    there.close()
+    while here.send(b"x") and here.recv(1):
+        pass
+
+
+def flood_connect(path):
+    """Connections with HELLO and some subscriptions, 200 at a time."""
+    held = []
+    while True:
+        try:
+            sock = connect(path)
+            sock.send(packet(*[subscription(n, b"1001/%d" % n) for n in range(20)]))
+            held.append(sock)
+        except OSError:
+            pass
+        if len(held) > 200:
+            held.pop(0).close()
+
+
+def flood_silent(path):
+    """Connections that say nothing, opened and closed."""
+    held = []
+    while True:
+        try:
+            held.append(opened(path))
+        except OSError:
+            pass
+        if len(held) > 100:
+            held.pop(0).close()
+
+
+def flood_garbage(path):
+    """Packets that end the session at once."""
+    while True:
+        try:
+            sock = opened(path)
+            sock.send(b"\xff" * 4096)
+            sock.close()
+        except OSError:
+            pass
+
+
+def flood_subscribe(path):
+    numbers = range(500)
+    send_for_ever(
+        path, packet(*[subscription(n, b"1001/%d/+/#" % n) for n in numbers]),
+        packet(*[removal(n) for n in numbers]))
+
+
+def flood_small(path):
+    send_for_ever(path, packet(*[publication(n, b"1001/t", b"y" * 128) for n in range(400)]))
+
+
+def flood_single(path):
+    send_for_ever(path, packet(publication(1, b"1001/t", b"y")))
+
+
+def flood_large(path):
+    send_for_ever(path, packet(publication(1, b"1001/t", b"y" * 190_000)))
+
+
+def flood_denied(path):
+    send_for_ever(path, packet(*[publication(n, b"1000/t", b"y", True) for n in range(1500)]))
+
+
+def flood_fanout(path):
+    """Each message comes back a hundred times."""
+    send_for_ever(
+        path, packet(*[publication(n, b"1001/t", b"y" * 128) for n in range(20)]),
+        greeting=[packet(*[subscription(n, b"1001/t") for n in range(100)])])
+
+
+# Without a broker: what the machine itself costs.
+BASELINES = {"hog": flood_hog, "wake": flood_wake}
+FLOODS = {
+    "connect": flood_connect, "silent": flood_silent, "garbage": flood_garbage,
+    "subscribe": flood_subscribe, "small": flood_small, "single": flood_single,
+    "large": flood_large, "denied": flood_denied, "fanout": flood_fanout,
+}
+# "all": one process of each flood; "hog-all": as many that only burn time.
+KINDS = [*BASELINES, *FLOODS, "all", "hog-all"]
+
+
+# Measuring.
 
 def in_child(uid, body):
     child = os.fork()
     if child == 0:
         try:
-            become(uid)
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
             body()
         finally:
             os._exit(0)
     return child
 
 
-def round_trips(path, seconds):
-    """Microseconds of each round trip."""
+def round_trips(path, seconds, trips):
+    """Microseconds of each round trip. Each must come back: nothing is lost or refused."""
     sock, times = connect(path), []
     sock.send(packet(subscription(1, b"1000/t")))
-    sock.recv(262144)
-    message = packet(frame(3, struct.pack("<I", 1), b"1000/t", b"x" * 128))
+    sock.recv(RECEIVE_BYTES)
+    message = packet(publication(1, b"1000/t", b"x" * 128))
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while len(times) < trips if trips else time.monotonic() < end:
         start = time.perf_counter_ns()
         sock.send(message)
-        while sock.recv(262144)[12] not in (7, 8):
-            pass
+        # SENDER and DELIVER in one packet.
+        kind = sock.recv(RECEIVE_BYTES)[12]
         times.append((time.perf_counter_ns() - start) / 1000)
+        if kind != 7:
+            raise OSError(f"frame type {kind} instead of a message")
         time.sleep(0.001)
-    return times
+    return sock, times
 
 
-def measure(path, seconds):
-    reader, writer = os.pipe()
-    child = in_child(1000, lambda: os.write(
-        writer, json.dumps(statistics.quantiles(round_trips(path, seconds), n=100)).encode()))
-    os.waitpid(child, 0)
-    cuts = json.loads(os.read(reader, 1 << 20))
-    return {"p50": round(cuts[49], 1), "p90": round(cuts[89], 1), "p99": round(cuts[98], 1)}
+def processor_ticks(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
 
 
-def flood_publish(path):
-    sock = connect(path)
-    data = packet(*[frame(3, struct.pack("<I", n), b"1001/t", b"y" * 128) for n in range(300)])
-    sock.setblocking(False)
-    while True:
+class Stage:
+    """A broker and what is measured at it."""
+
+    def __init__(self, arguments, path, server):
+        self.arguments, self.path, self.server = arguments, path, server
+
+    def status(self):
+        """What the broker says of itself: counters, and what the two users are charged."""
+        document = json.loads(subprocess.run(
+            [self.arguments.broker, "status", "--format", "json", "--socket", self.path],
+            stdout=subprocess.PIPE, check=True).stdout)
+        users = {user.pop("uid"): user for user in document["users"]}
+        return {"counters": document["counters"], "prober": users.get(PROBER, {}),
+                "flooder": users.get(FLOODER, {})}
+
+    def measure(self):
+        reader, writer = os.pipe()
+
+        def probe():
+            sock, times = round_trips(
+                self.path, self.arguments.seconds, self.arguments.trips)
+            cuts = statistics.quantiles(times, n=100)
+            os.write(writer, json.dumps([len(times), cuts[49], cuts[89], cuts[98]]).encode())
+            # Goes when its status has been seen.
+            signal.pause()
+
+        ticks, start = processor_ticks(self.server), time.monotonic()
+        child = in_child(PROBER, probe)
+        os.close(writer)
+        answer = os.read(reader, 65_536)
+        busy = (processor_ticks(self.server) - ticks) / TICKS_PER_SECOND
+        busy /= time.monotonic() - start
+        if not answer:
+            sys.exit("the round trips did not come back")
+        charged = self.status()
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(reader)
+        trips, *cuts = json.loads(answer)
+        p50, p90, p99 = (round(value, 1) for value in cuts)
+        return {"trips": trips, "p50": p50, "p90": p90, "p99": p99, "broker": round(busy, 2),
+                **charged}
+
+    def beside(self, floods):
+        """Measures while these run as uid 1001."""
+        children = [in_child(FLOODER, lambda flood=flood: flood(self.path)) for flood in floods]
         try:
-            sock.send(data)
-        except BlockingIOError:
-            try:
-                sock.recv(262144)
-            except BlockingIOError:
-                time.sleep(0.0005)
-        except OSError:
-            sock = connect(path)
-            sock.setblocking(False)
+            time.sleep(0.5)
+            return self.measure()
+        finally:
+            for child in children:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            # Until nothing is charged to them any more.
+            for _ in range(200):
+                if not self.status()["flooder"]:
+                    break
+                time.sleep(0.05)
 
 
-def flood_connect(path):
-    held, number = [], 0
-    while True:
-        try:
-            sock = connect(path)
-            number += 1
-            sock.send(packet(*[subscription(n, b"1001/%d" % n) for n in range(20)]))
-            held.append(sock)
-        except OSError:
-            time.sleep(0.001)
-        if len(held) > 200:
-            held.pop(0).close()
+def rows(arguments, path, server):
+    stage = Stage(arguments, path, server)
+    quiet = stage.measure()
+    yield {"beside": "quiet", "processes": 0, **quiet, "ratio": 1.0}
+    for kind in arguments.only or KINDS:
+        if kind == "all":
+            together = list(FLOODS.values())
+        elif kind == "hog-all":
+            together = [flood_hog] * len(FLOODS)
+        else:
+            together = [{**BASELINES, **FLOODS}[kind]] * arguments.processes
+        row = stage.beside(together)
+        yield {"beside": kind, "processes": len(together), **row,
+               "ratio": round(row["p50"] / quiet["p50"], 2)}
+    again = stage.measure()
+    yield {"beside": "quiet again", "processes": 0, **again,
+           "ratio": round(again["p50"] / quiet["p50"], 2)}
 
 
 def main():
-    broker, seconds = sys.argv[1], float((sys.argv + ["5"])[2])
-    directory = tempfile.mkdtemp()
-    os.chmod(directory, 0o755)
-    path, rules = f"{directory}/b.sock", f"{directory}/acl.toml"
-    for name, quota in (("no limit on rates", ""),
-                        ("20,000 messages a second", "messages_per_second = 20000")):
-        pathlib.Path(rules).write_text(RULES % quota)
-        server = subprocess.Popen([broker, "serve", "--socket", path, "--acl", rules,
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("broker")
+    parser.add_argument("--only", nargs="+", metavar="KIND", help="some of the rows",
+                        choices=KINDS)
+    parser.add_argument("--seconds", type=float, default=3, help="for each row")
+    parser.add_argument("--trips", type=int, help="for each row, however long they take")
+    parser.add_argument("--processes", type=int, default=2, help="of each flood")
+    parser.add_argument("--format", choices=["text", "json"], default="text")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        path, rules = f"{directory}/b.sock", f"{directory}/acl.toml"
+        pathlib.Path(rules).write_text(RULES)
+        server = subprocess.Popen([arguments.broker, "serve", "--socket", path, "--acl", rules,
                                    "--log-level", "critical"], stderr=subprocess.DEVNULL)
         while not os.path.exists(path):
             time.sleep(0.05)
         time.sleep(0.2)
-        quiet = measure(path, seconds)
-        floods = [in_child(1001, lambda: flood_publish(path)),
-                  in_child(1001, lambda: flood_connect(path))]
-        time.sleep(0.5)
-        busy = measure(path, seconds)
-        for child in floods:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-        server.terminate()
-        server.wait()
-        print(json.dumps({"quota": name, "quiet": quiet, "busy": busy,
-                          "ratio": round(busy["p50"] / quiet["p50"], 2)}), flush=True)
+        try:
+            for row in rows(arguments, path, server.pid):
+                if arguments.format == "json":
+                    print(json.dumps(row), flush=True)
+                else:
+                    print("{beside:12} {processes:2} processes  p50 {p50:7.1f}  p90 {p90:7.1f}  "
+                          "p99 {p99:8.1f} µs  broker {broker:4.0%}  ratio {ratio:.2f}"
+                          .format(**row), flush=True)
+        finally:
+            server.terminate()
+            server.wait()
 
 
 if __name__ == "__main__":

@@ -92,19 +92,21 @@ struct StatusText {
     /// Who holds how much of what it may hold.
     mutating func renderByUser() -> String {
         var table = TextTable([
-            "USER", "CONNECTIONS", "WITHOUT HELLO", "SUBSCRIPTIONS", "QUEUED BYTES",
-            "MESSAGES/S", "BYTES/S",
+            "USER", "CONNECTIONS", "WITHOUT HELLO", "HELD", "SUBSCRIPTIONS", "QUEUED BYTES",
+            "CONNECTIONS/S", "MESSAGES/S", "BYTES/S",
         ])
         for account in document["users"]?.array ?? [] {
             let limits = account["limits"]
-            let held = ["connections", "greetings", "subscriptions", "queuedBytes"].map { key in
+            var holds = ["connections", "greetings", "subscriptions", "queuedBytes"].map { key in
                 "\(cell(account, key))/\(limits?[key]?.text ?? "?")"
             }
-            let rates = ["messagesPerSecond", "bytesPerSecond"].map { key in
+            holds.insert(cell(account, "held"), at: 2)
+            let keys = ["connectionsPerSecond", "messagesPerSecond", "bytesPerSecond"]
+            let rates = keys.map { key in
                 let limit = limits?[key]?.natural ?? 0
                 return limit == 0 ? "any" : String(limit)
             }
-            table.append([user(account["uid"])] + held + rates)
+            table.append([user(account["uid"])] + holds + rates)
         }
         return table.text
     }

@@ -305,6 +305,8 @@ struct AccessFileReader {
         [
             "connections": \.connections, "greetings": \.greetings,
             "subscriptions": \.subscriptions, "queued_bytes": \.queuedBytes,
+            "connections_per_second": \.connectionsPerSecond,
+            "connection_burst": \.connectionBurst,
             "messages_per_second": \.messagesPerSecond, "message_burst": \.messageBurst,
             "bytes_per_second": \.bytesPerSecond, "byte_burst": \.byteBurst,
         ]

@@ -1,4 +1,5 @@
 package import BrokerWire
+import DequeModule
 
 /// What the broker is told about itself when it starts.
 package struct BrokerConfiguration: Sendable {
@@ -45,8 +46,9 @@ package struct BrokerConfiguration: Sendable {
 /// descriptor, a clock or a logger. The server, the simulator, the fuzzers and the benchmarks run
 /// this same machine.
 ///
-/// The methods are spread over files by what they are about: `BrokerReceive`, `BrokerPublish`,
-/// `BrokerSubscribe`, `BrokerReply`, `BrokerOutbound`, `BrokerSystem`.
+/// The methods are spread over files by what they are about: `BrokerConnections`,
+/// `BrokerReceive`, `BrokerPublish`, `BrokerSubscribe`, `BrokerReply`, `BrokerOutbound`,
+/// `BrokerSystem`.
 package struct Broker: ~Copyable {
     package let configuration: BrokerConfiguration
     /// The access rules in force, and what they mean for the subjects seen.
@@ -56,6 +58,9 @@ package struct Broker: ~Copyable {
     /// Of the configuration: what a message may have.
     let messageBytesMax: Int
     let startedNanoseconds: UInt64
+    /// Work that `packetReceived` may still do before it leaves the rest of a packet for later.
+    /// The shell sets it before each turn; the unit is about a dozen nanoseconds.
+    package var workLeft = Int.max
     /// Set once: no new connections, sessions drain.
     package internal(set) var isShuttingDown = false
 
@@ -95,6 +100,8 @@ package struct Broker: ~Copyable {
     /// Sessions to be ended after the packet in hand, with what to tell them.
     var doomed: [(session: Int32, farewell: Session.Farewell)] = []
 
+    /// Connections that came too fast, by account, in the order in which they came.
+    var heldConnections: [Int: Deque<SessionID>] = [:]
     var greetingDeadlines = DeadlineQueue<SessionID>(delaySeconds: Limits.handshakeSecondsMax)
     var drainDeadlines = DeadlineQueue<SessionID>(delaySeconds: Limits.drainSecondsMax)
     var holdDeadlines = DeadlineQueue<Hold>(delaySeconds: Limits.blockSecondsMax)
@@ -127,76 +134,6 @@ package struct Broker: ~Copyable {
             nowNanoseconds + UInt64(Limits.systemTopicsIntervalSeconds) * 1_000_000_000
     }
 
-    /// Takes a new connection in, or says why not.
-    ///
-    /// - Returns: the session, which the shell ends with `connectionClosed`; or the whole packet
-    ///   to send before closing.
-    package mutating func connectionOpened(
-        _ opener: Peer, nowNanoseconds: UInt64, into effects: inout Effects
-    ) -> ConnectionOutcome {
-        if isShuttingDown {
-            return refuse(opener, .serverShuttingDown, "the broker is stopping", &effects)
-        }
-        if opener.record.uid == SenderRecord.noID || opener.record.gid == SenderRecord.noID {
-            return refuse(
-                opener, .identityUnknown, PacketIdentity.Missing.noID.explanation, &effects)
-        }
-        let account: Int
-        do {
-            account = try quotas.openConnection(
-                uid: opener.record.uid, nowNanoseconds: nowNanoseconds)
-        } catch {
-            return refuse(opener, .quotaExceeded, error.explanation, &effects)
-        }
-        let slot = freeSessions.popLast() ?? Int32(sessions.count)
-        let id = SessionID(slot: slot, generation: nextGeneration)
-        nextGeneration &+= 1
-        var session = Session(id: id)
-        session.number = nextSessionNumber
-        nextSessionNumber += 1
-        session.state = .greeting
-        session.opener = opener
-        session.account = account
-        session.openedNanoseconds = nowNanoseconds
-        precondition(slot == sessions.count || sessions[Int(slot)].state == .vacant)
-        if Int(slot) == sessions.count {
-            sessions.append(session)
-        } else {
-            sessions[Int(slot)] = session
-        }
-        statistics.connectionsAccepted += 1
-        greetingDeadlines.append(id, nowNanoseconds: nowNanoseconds)
-        return .accepted(id)
-    }
-
-    package enum ConnectionOutcome: Equatable {
-        case accepted(SessionID)
-        case refused(ReasonCode, explanation: String)
-    }
-
-    private mutating func refuse(
-        _ opener: Peer, _ reason: ReasonCode, _ explanation: String, _ effects: inout Effects
-    ) -> ConnectionOutcome {
-        statistics.connectionsRefused += 1
-        var session = Session(id: SessionID(slot: -1, generation: 0))
-        session.opener = opener
-        effects.note(.connectionRefused, session, reason, explanation)
-        return .refused(reason, explanation: explanation)
-    }
-
-    /// The connection is gone: everything the session held is given back.
-    package mutating func connectionClosed(_ id: SessionID, into effects: inout Effects) {
-        guard let slot = slot(of: id) else { return }
-        releaseHold(of: slot)
-        discardSubscriptions(of: slot, into: &effects)
-        discardControl(of: slot)
-        if sessions[slot].state == .greeting { quotas.finishGreeting(sessions[slot].account) }
-        quotas.closeConnection(sessions[slot].account, nowNanoseconds: latestNanoseconds)
-        precondition(sessions[slot].hasNothingQueued && sessions[slot].subscriptions.isEmpty)
-        sessions[slot] = Session(id: SessionID(slot: Int32(slot), generation: 0))
-        freeSessions.append(Int32(slot))
-    }
-
     /// Lets deadlines pass and publishes `$SYS/broker/…` when it is time.
     ///
     /// - Parameter wallNanoseconds: nanoseconds since 1970, to stamp the broker's own messages.
@@ -204,6 +141,7 @@ package struct Broker: ~Copyable {
         nowNanoseconds: UInt64, wallNanoseconds: UInt64, into effects: inout Effects
     ) {
         latestNanoseconds = nowNanoseconds
+        admitHeldConnections(nowNanoseconds: nowNanoseconds, into: &effects)
         while let id = greetingDeadlines.popExpired(nowNanoseconds: nowNanoseconds) {
             guard let slot = slot(of: id), sessions[slot].state == .greeting else { continue }
             statistics.handshakesTimedOut += 1
@@ -241,6 +179,7 @@ package struct Broker: ~Copyable {
         [
             greetingDeadlines.nextNanoseconds, drainDeadlines.nextNanoseconds,
             holdDeadlines.nextNanoseconds, nextLinkDeadlineNanoseconds,
+            nextAdmissionNanoseconds,
         ].reduce(systemTopicsNanoseconds) { min($0, $1 ?? $0) }
     }
 

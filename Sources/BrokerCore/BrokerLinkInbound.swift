@@ -146,7 +146,7 @@ extension Broker {
         let hash = routes.hash(topic, subject: context.subject)
         let route =
             routes.find(topic, subject: context.subject, hash: hash)
-            ?? findRoute(topic, context, hash: hash)
+            ?? findRoute(topic, &context, hash: hash)
         if route.reason == .topicNameInvalid { return drop(.topicInvalid, from: link) }
         if body.count > configuration.messageBytesMax { return drop(.tooLarge, from: link) }
         if route.reason == .notImported { return drop(.notImported, from: link) }

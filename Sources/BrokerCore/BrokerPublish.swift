@@ -17,7 +17,7 @@ extension Broker {
         let hash = routes.hash(topic, subject: context.subject)
         let known = routes.find(topic, subject: context.subject, hash: hash)
         if known == nil { deliverRun(packet, &context, into: &effects) }
-        let route = known ?? findRoute(topic, context, hash: hash)
+        let route = known ?? findRoute(topic, &context, hash: hash)
         guard route.reason == .success, frame.body.count <= messageBytesMax else {
             let reason = route.reason == .success ? ReasonCode.packetTooLarge : route.reason
             refusePublish(frame, reason, packet, &context, into: &effects)
@@ -49,6 +49,7 @@ extension Broker {
                 &context, into: &effects)
             receivers &+= 1
         }
+        context.work &+= Work.publish &+ route.count
         if frame.wantsAcknowledgement {
             answer(
                 frame, receivers > 0 ? .success : .noMatchingSubscribers, sequence: sequence,
@@ -264,9 +265,10 @@ extension Broker {
     /// Decides and routes a topic that is not in the cache.
     @inline(never)
     mutating func findRoute(
-        _ topic: Span<UInt8>, _ context: PacketContext, hash: UInt64
+        _ topic: Span<UInt8>, _ context: inout PacketContext, hash: UInt64
     ) -> RouteCache.Route {
         let subject = context.subject
+        context.work &+= Work.route
         routes.makeRoom()
         statistics.routeCacheMisses += 1
         do {

@@ -17,6 +17,8 @@ struct PacketContext {
     var bytesToCome = 0
     /// Messages accepted, not yet counted in statistics and session.
     var accepted: UInt64 = 0
+    /// What has been done for the packet, in the unit of `Work`.
+    var work = 0
     /// The link that the packet came over; -1: a local client sent it.
     var link: Int32 = -1
 }
@@ -30,19 +32,42 @@ struct PendingReply {
     let topic: Range<Int>
 }
 
+/// What frames cost beside each other: the unit is about one delivery, a dozen nanoseconds.
+enum Work {
+    static let packet = 64
+    static let publish = 2
+    /// Of a topic that is not in the cache.
+    static let route = 64
+    /// Of a message, told or not.
+    static let refusal = 8
+    /// In words.
+    static let explanation = 512
+    static let filter = 256
+    static let otherFrame = 128
+}
+
 extension Broker {
-    /// A packet has arrived. Afterwards everything in it is decided, routed and queued.
+    /// A packet has arrived: what is in it is decided, routed and queued, until `workLeft` is
+    /// used up.
     ///
     /// - Parameters:
     ///   - packet: the bytes as received; nothing of them is kept.
     ///   - identity: what the kernel recorded for exactly this packet.
+    ///   - offset: where to go on in a packet that was left; 0: it is a new one.
+    /// - Returns: where to go on with this packet, before any other of the session; nil when all
+    ///   of it is done.
+    @discardableResult
     package mutating func packetReceived(
         _ id: SessionID, _ packet: Span<UInt8>, from identity: PacketIdentity,
-        nowNanoseconds: UInt64, into effects: inout Effects
-    ) {
-        guard let slot = readingSlot(of: id) else { return }
-        statistics.packetsReceived += 1
-        statistics.bytesReceived += UInt64(packet.count)
+        at offset: Int = 0, nowNanoseconds: UInt64, into effects: inout Effects
+    ) -> Int? {
+        guard let slot = readingSlot(of: id) else { return nil }
+        var rest: Int?
+        if offset == 0 {
+            statistics.packetsReceived += 1
+            statistics.bytesReceived += UInt64(packet.count)
+            workLeft &-= Work.packet
+        }
         switch attest(identity) {
         case .unknown(let missing):
             statistics.packetsUnattested += 1
@@ -56,7 +81,7 @@ extension Broker {
                 quotas.fillRates(sessions[slot].account, nowNanoseconds: nowNanoseconds)
             }
             do throws(WireError) {
-                try receiveFrames(of: packet, &context, into: &effects)
+                rest = try receiveFrames(of: packet, at: offset, &context, into: &effects)
             } catch {
                 statistics.packetsMalformed += 1
                 deliverRun(packet, &context, into: &effects)
@@ -64,12 +89,15 @@ extension Broker {
                 doom(slot, error.reason, error.description)
             }
             countAccepted(&context)
+            workLeft &-= context.work
             if context.record.isDelegated {
                 let messages = sessions[slot].messagesPublished &- acceptedBefore
-                sessions[slot].othersSeen.note(context.record, messages: messages)
+                sessions[slot].othersSeen.note(
+                    context.record, packets: offset == 0 ? 1 : 0, messages: messages)
             }
         }
         endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
+        return rest
     }
 
     /// A packet without a byte: no message, no end of stream, nothing to answer.
@@ -161,10 +189,16 @@ extension Broker {
 
     static var subjectsMax: Int { 65_536 }
 
+    /// - Returns: where to go on, if there was too much work in the packet.
     private mutating func receiveFrames(
-        of packet: Span<UInt8>, _ context: inout PacketContext, into effects: inout Effects
-    ) throws(WireError) {
-        var cursor = try FrameCursor(packet: packet)
+        of packet: Span<UInt8>, at offset: Int, _ context: inout PacketContext,
+        into effects: inout Effects
+    ) throws(WireError) -> Int? {
+        var cursor =
+            offset == 0
+            ? try FrameCursor(packet: packet)
+            : FrameCursor(packet: packet, continuingAt: offset)
+        var rest: Int?
         while let header = try cursor.next(in: packet) {
             if case .publish = header.type, context.isActive {
                 publish(PublishFrame(header, in: packet), packet, &context, into: &effects)
@@ -174,12 +208,17 @@ extension Broker {
                 deliverRun(packet, &context, into: &effects)
                 flushReply(&context, packet, into: &effects)
                 try receive(header, packet, &context, into: &effects)
-                if sessions[context.session].isDoomed { return }
+                if sessions[context.session].isDoomed { return nil }
                 context.isActive = sessions[context.session].isActive
+            }
+            if context.work >= workLeft, cursor.offset < packet.count {
+                rest = cursor.offset
+                break
             }
         }
         deliverRun(packet, &context, into: &effects)
         flushReply(&context, packet, into: &effects)
+        return rest
     }
 
     /// Counts what has been accepted since the last time: once per packet, not per message.
@@ -197,6 +236,7 @@ extension Broker {
     ) throws(WireError) {
         let slot = context.session
         countAccepted(&context)
+        context.work &+= Work.otherFrame
         guard (header.type == .hello) == (sessions[slot].state == .greeting) else {
             let text = header.type == .hello ? "HELLO came twice" : "the first frame is not HELLO"
             doom(slot, .protocolError, text)
@@ -206,7 +246,9 @@ extension Broker {
         case .hello:
             greet(HelloFrame(header, in: packet), packet, context, into: &effects)
         case .subscribe:
-            subscribe(try SubscribeFrame(header, in: packet), context, into: &effects)
+            let frame = try SubscribeFrame(header, in: packet)
+            context.work &+= frame.filters.count &* Work.filter
+            subscribe(frame, context, into: &effects)
         case .unsubscribe:
             unsubscribe(UnsubscribeFrame(header, in: packet), context, into: &effects)
         case .ping:
@@ -249,9 +291,9 @@ extension Broker {
             return
         }
         precondition(sessions[slot].state == .greeting)
+        finishGreeting(of: slot)
         sessions[slot].name = name
         sessions[slot].state = .active
-        quotas.finishGreeting(sessions[slot].account)
         let welcome = WelcomeFrame(
             version: 1, topicBytesMax: UInt16(Limits.topicBytesMax),
             packetBytesMax: UInt32(configuration.packetBytesMax),

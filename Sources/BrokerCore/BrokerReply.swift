@@ -68,6 +68,7 @@ extension Broker {
     ) {
         statistics.publishesRefused &+= 1
         sessions[context.session].publishesRefused &+= 1
+        context.work &+= Work.refusal
         if reason == .notPermitted { decisions.countDenial(.publish, uid: context.record.uid) }
         answer(frame, reason, sequence: 0, packet, &context, into: &effects)
     }
@@ -83,6 +84,7 @@ extension Broker {
         if !pending.reason.isSuccess {
             let (explanation, denial) = explain(pending, packet, context)
             frame.explanation = explanation
+            context.work &+= Work.explanation
             effects.note(
                 .publishRefused, sessions[context.session], pending.reason, frame.explanation,
                 denial: denial)
@@ -165,7 +167,7 @@ extension Broker {
         into effects: inout Effects
     ) {
         precondition(sessions[slot].state != .vacant && sessions[slot].state != .closing)
-        if sessions[slot].state == .greeting { quotas.finishGreeting(sessions[slot].account) }
+        finishGreeting(of: slot)
         sessions[slot].state = .draining(farewell: farewell)
         releaseHold(of: slot)
         effects.pause(sessions[slot].id)
@@ -194,7 +196,7 @@ extension Broker {
 
     mutating func close(_ slot: Int, into effects: inout Effects) {
         precondition(sessions[slot].state != .vacant && sessions[slot].state != .closing)
-        if sessions[slot].state == .greeting { quotas.finishGreeting(sessions[slot].account) }
+        finishGreeting(of: slot)
         sessions[slot].state = .closing
         effects.closing.append(sessions[slot].id)
     }

@@ -150,7 +150,7 @@ extension Broker {
     ) -> BrokerSnapshot.Session {
         BrokerSnapshot.Session(
             number: session.number, name: session.name, opener: session.opener,
-            isGreeting: session.state == .greeting,
+            isGreeting: session.state == .greeting, isHeld: session.isHeld,
             connectedSeconds: (nowNanoseconds - session.openedNanoseconds) / 1_000_000_000,
             messagesPublished: session.messagesPublished,
             messagesDelivered: session.messagesDelivered,
@@ -205,6 +205,7 @@ package struct BrokerSnapshot: Sendable {
         package let name: String
         package let opener: Peer
         package let isGreeting: Bool
+        package let isHeld: Bool
         package let connectedSeconds: UInt64
         package let messagesPublished: UInt64
         package let messagesDelivered: UInt64

@@ -7,6 +7,8 @@ package struct UserAccount: Equatable, Sendable {
     package internal(set) var connections = 0
     /// Connections that have not sent HELLO.
     package internal(set) var greetings = 0
+    /// Of them, those that came too fast and are not read yet.
+    package internal(set) var held = 0
     package internal(set) var subscriptions = 0
     package internal(set) var queuedBytes = 0
 }
@@ -17,6 +19,10 @@ package struct QuotaLimits: Equatable, Sendable {
     package var greetings = Limits.greetingsPerUserMax
     package var subscriptions = Limits.subscriptionsPerUserMax
     package var queuedBytes = Limits.queueBytesPerUserMax
+    /// Connections that come faster are held: they are read when it is their turn; 0: no limit.
+    package var connectionsPerSecond = Limits.connectionsPerSecondMax
+    /// Connections that may come at once after a rest; 0: as many as the user may have.
+    package var connectionBurst = 0
     /// Rates of publishing; 0: no limit.
     package var messagesPerSecond = 0
     /// Messages that may come at once after a rest; 0: those of a second.
@@ -108,7 +114,16 @@ struct RateAllowance: Equatable {
         // Time that was too short for one more is kept.
         if gained == 0 { return }
         left = min(burst, left + Int(clamping: gained))
-        filledNanoseconds = nowNanoseconds
+        let (whole, part) = gained.multipliedFullWidth(by: 1_000_000_000)
+        filledNanoseconds += UInt64(perSecond).dividingFullWidth((whole, part)).quotient
+        if left == burst { filledNanoseconds = nowNanoseconds }
+    }
+
+    /// When one more can be taken, as far as is known now.
+    var nextNanoseconds: UInt64 {
+        guard !mayTake(1) else { return filledNanoseconds }
+        let missing = UInt64(1 - left).multipliedFullWidth(by: 1_000_000_000)
+        return filledNanoseconds + UInt64(perSecond).dividingFullWidth(missing).quotient + 1
     }
 
     func isFull(nowNanoseconds: UInt64) -> Bool {
@@ -121,10 +136,15 @@ struct RateAllowance: Equatable {
 /// The accounts of all opener uids, in slots that sessions refer to by index.
 struct QuotaTable {
     private struct Rates: Equatable {
+        var connections: RateAllowance
         var messages: RateAllowance
         var bytes: RateAllowance
 
         init(_ limits: QuotaLimits, nowNanoseconds: UInt64) {
+            connections = RateAllowance(
+                perSecond: limits.connectionsPerSecond,
+                burst: limits.connectionBurst == 0 ? limits.connections : limits.connectionBurst,
+                nowNanoseconds: nowNanoseconds)
             messages = RateAllowance(
                 perSecond: limits.messagesPerSecond, burst: limits.messageBurst,
                 nowNanoseconds: nowNanoseconds)
@@ -134,7 +154,8 @@ struct QuotaTable {
         }
 
         func isFull(nowNanoseconds: UInt64) -> Bool {
-            messages.isFull(nowNanoseconds: nowNanoseconds)
+            connections.isFull(nowNanoseconds: nowNanoseconds)
+                && messages.isFull(nowNanoseconds: nowNanoseconds)
                 && bytes.isFull(nowNanoseconds: nowNanoseconds)
         }
     }
@@ -175,6 +196,19 @@ struct QuotaTable {
         }
     }
 
+    /// Why a user may not open one more connection, or nil.
+    func refusalOfConnection(uid: UInt32) -> QuotaExceeded? {
+        let allowed = slots[uid].map { limits[$0] } ?? settings.limits(of: uid)
+        let account = slots[uid].map { accounts[$0] } ?? UserAccount(uid: uid)
+        if account.connections >= allowed.connections {
+            return QuotaExceeded(resource: .connections, limit: allowed.connections, uid: uid)
+        }
+        if account.greetings >= allowed.greetings {
+            return QuotaExceeded(resource: .greetings, limit: allowed.greetings, uid: uid)
+        }
+        return nil
+    }
+
     /// Charges a new connection in its greeting state.
     ///
     /// - Returns: the slot of the account, to be given to `closeConnection` in the end.
@@ -182,14 +216,8 @@ struct QuotaTable {
         uid: UInt32, nowNanoseconds: UInt64 = 0
     ) throws(QuotaExceeded) -> Int {
         precondition(uid != SenderRecord.noID, "nobody holds nothing")
-        let allowed = slots[uid].map { limits[$0] } ?? settings.limits(of: uid)
-        let held = slots[uid].map { accounts[$0] } ?? UserAccount(uid: uid)
-        if held.connections >= allowed.connections {
-            throw QuotaExceeded(resource: .connections, limit: allowed.connections, uid: uid)
-        }
-        if held.greetings >= allowed.greetings {
-            throw QuotaExceeded(resource: .greetings, limit: allowed.greetings, uid: uid)
-        }
+        if let refusal = refusalOfConnection(uid: uid) { throw refusal }
+        let allowed = settings.limits(of: uid)
         let slot = slots[uid] ?? makeAccount(uid: uid, allowed, nowNanoseconds: nowNanoseconds)
         accounts[slot].connections += 1
         accounts[slot].greetings += 1
@@ -227,8 +255,45 @@ struct QuotaTable {
     // MARK: Charges
 
     mutating func finishGreeting(_ slot: Int) {
-        precondition(accounts[slot].greetings > 0)
+        precondition(accounts[slot].greetings > accounts[slot].held)
         accounts[slot].greetings -= 1
+    }
+
+    /// Takes one connection out of the user's rate, behind those that are held already.
+    ///
+    /// - Returns: false if it has to wait, and is charged as held.
+    mutating func admitConnection(_ slot: Int, nowNanoseconds: UInt64) -> Bool {
+        if accounts[slot].held == 0, takeConnection(slot, nowNanoseconds: nowNanoseconds) {
+            return true
+        }
+        accounts[slot].held += 1
+        precondition(accounts[slot].held <= accounts[slot].greetings)
+        return false
+    }
+
+    /// A held connection may be read now, if the rate allows it.
+    mutating func admitHeld(_ slot: Int, nowNanoseconds: UInt64) -> Bool {
+        guard takeConnection(slot, nowNanoseconds: nowNanoseconds) else { return false }
+        releaseHeld(slot)
+        return true
+    }
+
+    /// A held connection is admitted, or gone.
+    mutating func releaseHeld(_ slot: Int) {
+        precondition(accounts[slot].held > 0)
+        accounts[slot].held -= 1
+    }
+
+    /// When the next held connection of a user may be read.
+    func nextAdmissionNanoseconds(_ slot: Int) -> UInt64 {
+        rates[slot].connections.nextNanoseconds
+    }
+
+    private mutating func takeConnection(_ slot: Int, nowNanoseconds: UInt64) -> Bool {
+        rates[slot].connections.fill(nowNanoseconds: nowNanoseconds)
+        guard rates[slot].connections.mayTake(1) else { return false }
+        rates[slot].connections.take(1)
+        return true
     }
 
     mutating func closeConnection(_ slot: Int, nowNanoseconds: UInt64 = 0) {

@@ -30,13 +30,13 @@ package struct SendersSeen: Sendable {
     /// Most packets come from the sender of the last one.
     private var latest = 0
 
-    /// A delegated packet came, with so many accepted messages.
-    mutating func note(_ record: SenderRecord, messages: UInt64) {
+    /// A delegated packet came, or the rest of one (0 packets), with so many accepted messages.
+    mutating func note(_ record: SenderRecord, packets: UInt64 = 1, messages: UInt64) {
         precondition(record.isDelegated, "the opener is no other sender")
         let index = index(of: record)
         precondition(entries.count <= Self.entriesMax, "the entries are few")
         latest = index
-        entries[index].packets &+= 1
+        entries[index].packets &+= packets
         entries[index].messages &+= messages
         entries[index].lastNanoseconds = record.timeNanoseconds
     }

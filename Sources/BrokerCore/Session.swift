@@ -54,6 +54,9 @@ struct Session {
     /// The link that this session stands for; a client's has none.
     var link: Int32 = -1
 
+    /// Came too fast: it is read when its user's rate of connections allows it.
+    var isHeld = false
+
     var isDirty = false
     /// The socket's buffer is full; the shell will say when it is writable.
     var isWriteBlocked = false
@@ -79,7 +82,7 @@ struct Session {
 
     var isReading: Bool {
         switch state {
-        case .greeting, .active: pausedBy == PacketPool.none
+        case .greeting, .active: pausedBy == PacketPool.none && !isHeld
         case .vacant, .draining, .closing: false
         }
     }

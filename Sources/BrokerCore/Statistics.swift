@@ -18,6 +18,7 @@ package struct Statistics: Equatable, Sendable {
     package internal(set) var descriptorsClosed: UInt64 = 0
     package internal(set) var connectionsAccepted: UInt64 = 0
     package internal(set) var connectionsRefused: UInt64 = 0
+    package internal(set) var connectionsHeld: UInt64 = 0
     package internal(set) var handshakesTimedOut: UInt64 = 0
     package internal(set) var subscribersTooSlow: UInt64 = 0
     package internal(set) var publishersPaused: UInt64 = 0
@@ -40,7 +41,7 @@ package struct Statistics: Equatable, Sendable {
             ("packetsUnattested", packetsUnattested), ("packetsEmpty", packetsEmpty),
             ("packetsIgnored", packetsIgnored), ("descriptorsClosed", descriptorsClosed),
             ("connectionsAccepted", connectionsAccepted),
-            ("connectionsRefused", connectionsRefused),
+            ("connectionsRefused", connectionsRefused), ("connectionsHeld", connectionsHeld),
             ("handshakesTimedOut", handshakesTimedOut),
             ("subscribersTooSlow", subscribersTooSlow), ("publishersPaused", publishersPaused),
             ("routeCacheMisses", routeCacheMisses), ("policyChanges", policyChanges),

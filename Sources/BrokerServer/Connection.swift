@@ -26,13 +26,28 @@ final class Connection {
     var isWriteBlocked = false
     /// Sending failed for good; what is left is to read until the end.
     var isPeerGone = false
+    /// The kernel has said that the other end is gone: what it sent before is read to the end.
+    var hasHungUp = false
+    /// The socket may have more to read than was taken; cleared before it is read.
+    var mayHaveInput = false
+    /// Waits for its turn to be read.
+    var isInputQueued = false
+    /// Waits for its turn to send.
+    var isOutputQueued = false
+    /// Packets that were received and are not worked through yet.
+    var unfinished: ReceivedBatch?
+    var hasUnfinished: Bool {
+        switch unfinished {
+        case .some: true
+        case .none: false
+        }
+    }
 
-    /// How many packets to take at once: few large ones, so that they stay in the processor's
-    /// cache, many small ones, so that the system calls are shared.
-    private(set) var packetsPerReceive = Connection.largePacketsPerReceive
-    static let largePacketsPerReceive = 4
-    private static let smallPacketsPerReceive = 64
-    private static let smallPacketBytesMax = 4_096
+    /// How many packets to take at once: few large ones, so that others need not wait and they
+    /// stay in the processor's cache, more small ones, so that the system calls are shared.
+    private(set) var packetsPerReceive = 1
+    static let packetsPerReceiveMax = 16
+    private static let bytesPerReceive = 2 * Limits.batchBytesTarget
 
     private var hasRoomForFarewell = false
     private var ownPacketsInRow = 0
@@ -98,9 +113,9 @@ final class Connection {
 
     /// Adapts `packetsPerReceive` to the packets that come.
     func noteReceived(packets: Int, bytes: Int) {
-        let areSmall = bytes <= packets * Self.smallPacketBytesMax
-        packetsPerReceive =
-            areSmall ? Self.smallPacketsPerReceive : Self.largePacketsPerReceive
+        let packetBytes = max(1, bytes / max(1, packets))
+        let fitting = Self.bytesPerReceive / packetBytes
+        packetsPerReceive = max(1, min(Self.packetsPerReceiveMax, fitting))
     }
 
     /// A subscriber that is ended because it does not read has a full socket: without more room

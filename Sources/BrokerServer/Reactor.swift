@@ -1,27 +1,34 @@
+import BasicContainers
 import BrokerConfig
 import BrokerCore
 import BrokerWire
 import LinuxIO
 import Logging
 
-/// The event loop: one thread, one epoll, one core. In each turn it reads from whoever is ready,
-/// lets the core decide, and then sends what the core has queued.
+/// The event loop: one thread, one epoll, one core. Whatever is ready waits for its turn in a
+/// `FairQueue`; a turn is short, whatever somebody sends, and is charged to the opener's user by
+/// the time it took. Between turns, every few of them, the loop looks who else has come.
 ///
-/// Level-triggered, with a bounded read per connection and turn, so that nobody starves and
-/// nothing needs to be remembered about what was left unread.
+/// Connections are watched edge triggered: what was left unread is in the queue.
 struct Reactor: ~Copyable {
+    /// What waits for its turn.
+    enum Turn {
+        case accept
+        case receive(SessionID)
+        case send(SessionID)
+    }
+
     private static let listenerToken = UInt64.max
     private static let wakeUpToken = UInt64.max - 1
     private static let eventsMax = 256
-    /// Packets taken from one connection in one turn: this many small ones, or
-    /// `Connection.largePacketsPerReceive`.
-    private static let packetsPerReceive = 64
-    /// Connections accepted in one turn.
-    private static let acceptsPerTurn = 1
-    /// Input after which the other connections of the same user wait for the next turn.
-    private static let bytesPerUserAndTurn = Limits.batchBytesTarget
-    /// After this much input the queues are flushed even if more connections are ready.
-    private static let bytesPerFlush = 4 * Limits.batchBytesTarget
+    /// Work of the core in one turn, about 25 microseconds.
+    static let workPerTurn = 2_048
+    /// How long turns may follow each other before the loop looks who else is ready.
+    private static let lookNanoseconds: UInt64 = 20_000
+    /// Input of a user after which what it has to be sent is sent, even if there is more input.
+    private static let inputNanosecondsPerOutput: UInt64 = 100_000
+    /// Accepting is charged to nobody's account, as if it were a user's.
+    private static let acceptUID = SenderRecord.noID
     /// Less than this is left to the C library, which may need it again.
     private static let bytesWorthReturning = 1_048_576
     /// Room for a DISCONNECT with the longest explanation.
@@ -44,9 +51,12 @@ struct Reactor: ~Copyable {
     let keeper: RulesKeeper?
     var rulesStatus: RulesStatus
     var linkFileStatus: LinkFileStatus?
-    private var bytesSinceFlush = 0
-    private var share = TurnShare(bytesMax: Reactor.bytesPerUserAndTurn)
+    var turns = FairQueue<Turn>(inputCostMax: Reactor.inputNanosecondsPerOutput)
+    private var lookedNanoseconds: UInt64 = 0
+    /// Memory for packets, of those who finish within a turn.
+    var idleBatches = UniqueArray<ReceivedBatch>()
     private var isAccepting = true
+    private var isAcceptQueued = false
     private var acceptAgainNanoseconds: UInt64?
 
     init(
@@ -74,31 +84,53 @@ struct Reactor: ~Copyable {
 
     /// Runs until the control says stop and all sessions have drained.
     mutating func run() {
-        var receiver = PacketReceiver(
-            slots: Self.packetsPerReceive, packetBytesMax: Limits.packetBytesMax)
         watchLinkListeners()
-        while true {
-            let count = epoll.wait(timeoutMilliseconds: waitMilliseconds())
-            nowNanoseconds = Clock.monotonicNanoseconds()
-            share.begin()
-            for index in 0..<count {
-                dispatch(epoll.token(at: index), epoll.readiness(at: index), &receiver)
-                if bytesSinceFlush >= Self.bytesPerFlush { performEffects() }
+        while !broker.isShuttingDown || broker.sessionCount > 0 {
+            if turns.isEmpty || nowNanoseconds - lookedNanoseconds >= Self.lookNanoseconds {
+                look()
             }
-            passTime()
-            performEffects()
-            if broker.isShuttingDown && broker.sessionCount == 0 { break }
+            takeTurn()
         }
         closeAllLinks()
         logger.info("broker stopped")
     }
 
-    private mutating func dispatch(
-        _ token: UInt64, _ readiness: Epoll.Readiness, _ receiver: inout PacketReceiver
-    ) {
+    /// Puts who is ready in line; waits for somebody if nobody is.
+    private mutating func look() {
+        let count = epoll.wait(timeoutMilliseconds: turns.isEmpty ? waitMilliseconds() : 0)
+        nowNanoseconds = Clock.monotonicNanoseconds()
+        for index in 0..<count { dispatch(epoll.token(at: index), epoll.readiness(at: index)) }
+        passTime()
+        performEffects()
+        lookedNanoseconds = nowNanoseconds
+    }
+
+    private mutating func takeTurn() {
+        guard let turn = turns.next() else { return }
+        switch turn {
+        case .accept:
+            isAcceptQueued = false
+            acceptConnection()
+        case .receive(let id):
+            if let connection = connection(id) { receive(from: connection) }
+        case .send(let id):
+            if let connection = connection(id) {
+                connection.isOutputQueued = false
+                send(to: connection)
+            }
+        }
+        performEffects()
+        let end = Clock.monotonicNanoseconds()
+        turns.charge(end - nowNanoseconds)
+        nowNanoseconds = end
+    }
+
+    private mutating func dispatch(_ token: UInt64, _ readiness: Epoll.Readiness) {
         switch token {
         case Self.listenerToken:
-            acceptConnections()
+            guard !isAcceptQueued else { return }
+            isAcceptQueued = true
+            turns.append(.accept, to: .input, of: Self.acceptUID)
         case Self.wakeUpToken:
             control.wakeUp.drain()
             for outcome in control.takeReloads() { configurationRead(outcome) }
@@ -107,76 +139,14 @@ struct Reactor: ~Copyable {
             dispatchLink(token, readiness)
         default:
             guard let connection = connection(token) else { return }
+            if !readiness.isDisjoint(with: [.hangUp, .error]) { connection.hasHungUp = true }
             if readiness.contains(.writable) { resumeSending(connection) }
             if !readiness.isDisjoint(with: [.readable, .hangUp, .error]) {
-                receive(from: connection, &receiver)
+                connection.mayHaveInput = true
+                queueInput(of: connection)
             }
         }
     }
-
-    // MARK: Reading
-
-    private mutating func receive(
-        from connection: Connection, _ receiver: inout PacketReceiver
-    ) {
-        guard !connection.isPaused else {
-            // Only the end of the connection wakes a paused one up. Whoever is gone while it
-            // drains is closed; a publisher that is held back keeps what it has sent.
-            if broker.isEnding(connection.id) { close(connection) } else { watch(connection, nil) }
-            return
-        }
-        // What is left unread is reported again in the next turn, behind all others.
-        guard share.mayReceive(from: connection.openerUID) else { return }
-        let packetsMax = connection.packetsPerReceive
-        switch receiver.receive(from: connection.descriptor, packetsMax: packetsMax) {
-        case .packets(let count):
-            let isOpenerAlive = connection.isOpenerAlive()
-            let bytesBefore = bytesSinceFlush
-            for index in 0..<count {
-                receivePacket(
-                    receiver.bytes(at: index), receiver.attestation(at: index),
-                    from: connection, isOpenerAlive: isOpenerAlive)
-            }
-            share.note(connection.openerUID, bytes: bytesSinceFlush - bytesBefore)
-            connection.noteReceived(packets: count, bytes: bytesSinceFlush - bytesBefore)
-            if receiver.endOfStreamSeen { close(connection) }
-        case .wouldBlock:
-            break
-        case .endOfStream:
-            close(connection)
-        case .failed(let error):
-            logger.warning(
-                "receiving failed, connection closed",
-                metadata: [LogKey.error: "\(error)", LogKey.session: "\(connection.id.slot)"])
-            close(connection)
-        }
-    }
-
-    private mutating func receivePacket(
-        _ packet: Span<UInt8>, _ attestation: PacketAttestation, from connection: Connection,
-        isOpenerAlive: Bool
-    ) {
-        if attestation.descriptorsClosed > 0 {
-            broker.descriptorsReceived(attestation.descriptorsClosed)
-        }
-        if attestation.dataTruncated {
-            broker.oversizedPacketReceived(
-                connection.id, nowNanoseconds: nowNanoseconds, into: &effects)
-            return
-        }
-        if attestation.isEmpty {
-            broker.emptyPacketReceived(connection.id)
-            return
-        }
-        let identity = connection.identity(of: attestation, isOpenerAlive: isOpenerAlive)
-        bytesSinceFlush += packet.count
-        broker.packetReceived(
-            connection.id, packet, from: identity, nowNanoseconds: nowNanoseconds,
-            into: &effects)
-    }
-
-    /// Input that has not been flushed to its receivers yet.
-    mutating func countInput(_ bytes: Int) { bytesSinceFlush += bytes }
 
     // MARK: Time
 
@@ -206,22 +176,19 @@ struct Reactor: ~Copyable {
 
     // MARK: Accepting
 
-    private mutating func acceptConnections() {
-        for _ in 0..<Self.acceptsPerTurn {
-            switch listener.accept() {
-            case .connection(let descriptor):
-                open(descriptor)
-            case .aborted:
-                continue
-            case .wouldBlock:
-                return
-            case .descriptorsExhausted(let error):
-                restAccepting(error)
-                return
-            case .failed(let error):
-                restAccepting(error)
-                return
-            }
+    /// Takes one connection: the listener is reported again while more wait.
+    private mutating func acceptConnection() {
+        switch listener.accept() {
+        case .connection(let descriptor):
+            open(descriptor)
+        case .aborted:
+            break
+        case .wouldBlock:
+            break
+        case .descriptorsExhausted(let error):
+            restAccepting(error)
+        case .failed(let error):
+            restAccepting(error)
         }
     }
 
@@ -261,37 +228,56 @@ struct Reactor: ~Copyable {
             logger.error("a connection without SO_PASSCRED was closed")
             return
         }
-        let process = ProcessDescriptor.ofPeer(of: descriptor)
-        let (inode, namespace) =
-            switch process {
-            case .some(let process): (process.inode ?? 0, process.userNamespace())
-            case .none: (0, .unknown)
-            }
-        let peer: Peer
         do throws(KernelError) {
-            try SocketOptions.enableReceiveTimestamps(descriptor)
-            try SocketOptions.setSendBuffer(descriptor, bytes: Connection.sendBufferBytes)
-            peer = Peer(
-                try PeerCredentials.read(descriptor), process: inode, namespace: namespace)
+            let credentials = try PeerCredentials.read(descriptor)
+            // A refusal should be cheap: whoever comes too often comes again.
+            let process =
+                broker.refusesConnection(of: credentials.uid)
+                ? nil : ProcessDescriptor.ofPeer(of: descriptor)
+            let (inode, namespace) =
+                switch process {
+                case .some(let process): (process.inode ?? 0, process.userNamespace())
+                case .none: (0, ProcessDescriptor.UserNamespace.unknown)
+                }
+            let peer = Peer(credentials, process: inode, namespace: namespace)
+            switch broker.connectionOpened(
+                peer, nowNanoseconds: nowNanoseconds, into: &effects)
+            {
+            case .refused(let reason, let explanation):
+                refuse(descriptor, reason, explanation)
+            case .accepted(let id):
+                let connection = Connection(
+                    id: id, descriptor: descriptor, process: process, opener: peer.record)
+                try serve(connection)
+            }
         } catch {
             logger.warning(
                 "a connection could not be set up", metadata: [LogKey.error: "\(error)"])
-            return
         }
-        switch broker.connectionOpened(peer, nowNanoseconds: nowNanoseconds, into: &effects) {
-        case .refused(let reason, let explanation):
-            var packet = PacketBuffer(capacityBytes: Self.farewellBytes)
-            packet.appendDisconnect(reason: reason, explanation: explanation)
-            packet.seal()
-            _ = sendPacket(to: descriptor, packet.span)
-        case .accepted(let id):
-            let connection = Connection(
-                id: id, descriptor: descriptor, process: process, opener: peer.record)
-            let slot = Int(id.slot)
-            while connections.count <= slot { connections.append(nil) }
-            connections[slot] = connection
-            watch(connection, .readable)
+    }
+
+    private func refuse(
+        _ descriptor: borrowing OwnedDescriptor, _ reason: ReasonCode, _ explanation: String
+    ) {
+        var packet = PacketBuffer(capacityBytes: Self.farewellBytes)
+        packet.appendDisconnect(reason: reason, explanation: explanation)
+        packet.seal()
+        _ = sendPacket(to: descriptor, packet.span)
+    }
+
+    private mutating func serve(_ connection: Connection) throws(KernelError) {
+        let slot = Int(connection.id.slot)
+        while connections.count <= slot { connections.append(nil) }
+        connections[slot] = connection
+        do throws(KernelError) {
+            try SocketOptions.enableReceiveTimestamps(connection.descriptor)
+            try SocketOptions.setSendBuffer(
+                connection.descriptor, bytes: Connection.sendBufferBytes)
+        } catch {
+            close(connection)
+            throw error
         }
+        watch(connection, [.readable, .edge])
     }
 
     // MARK: Ending
@@ -317,6 +303,7 @@ struct Reactor: ~Copyable {
         guard self.connection(connection.token) === connection else { return }
         watch(connection, nil)
         connections[Int(connection.id.slot)] = nil
+        forgetInput(of: connection)
         broker.connectionClosed(connection.id, into: &effects)
         // A descriptor is free again.
         if acceptAgainNanoseconds != nil { acceptAgainNanoseconds = nowNanoseconds }
@@ -326,7 +313,6 @@ struct Reactor: ~Copyable {
 
     /// Does what the core has asked for, until it asks for nothing more.
     private mutating func performEffects() {
-        bytesSinceFlush = 0
         while !effects.isEmpty {
             var pending = Effects()
             swap(&pending, &effects)
@@ -353,7 +339,7 @@ struct Reactor: ~Copyable {
         }
         for request in pending.adminRequests { administer(request) }
         for id in pending.dirty {
-            if let connection = connection(id) { send(to: connection) }
+            if let connection = connection(id) { queueOutput(of: connection) }
         }
         for id in pending.pausing {
             if let connection = connection(id) { setPaused(connection, true) }
@@ -373,19 +359,29 @@ struct Reactor: ~Copyable {
 
     private mutating func setPaused(_ connection: Connection, _ isPaused: Bool) {
         connection.isPaused = isPaused
-        updateInterest(of: connection)
+        if !isPaused {
+            queueInput(of: connection)
+        } else if connection.hasHungUp, broker.isEnding(connection.id) {
+            close(connection)
+        }
     }
 
     // MARK: Writing
 
+    private mutating func queueOutput(of connection: Connection) {
+        guard !connection.isOutputQueued else { return }
+        connection.isOutputQueued = true
+        turns.append(.send(connection.id), to: .output, of: connection.openerUID)
+    }
+
     private mutating func resumeSending(_ connection: Connection) {
         connection.isWriteBlocked = false
         broker.outboundWritable(connection.id)
-        send(to: connection)
         updateInterest(of: connection)
+        queueOutput(of: connection)
     }
 
-    /// Sends what is queued until the kernel takes no more.
+    /// Sends some of what is queued, if the kernel takes it.
     private mutating func send(to connection: Connection) {
         guard !connection.isWriteBlocked, !connection.isPeerGone else { return }
         while true {
@@ -396,9 +392,10 @@ struct Reactor: ~Copyable {
                 broker.outboundPacket(2), broker.outboundPacket(3), count: count)
             switch outcome {
             case .sent(let sent):
-                guard broker.outboundSent(connection.id, count: sent, into: &effects) else {
-                    return
+                if broker.outboundSent(connection.id, count: sent, into: &effects) {
+                    queueOutput(of: connection)
                 }
+                return
             case .wouldBlock:
                 if broker.isEnding(connection.id), connection.makeRoomForFarewell() { continue }
                 connection.isWriteBlocked = true
@@ -434,7 +431,7 @@ struct Reactor: ~Copyable {
                 generation: UInt32(truncatingIfNeeded: token >> 32)))
     }
 
-    private func connection(_ id: SessionID) -> Connection? {
+    func connection(_ id: SessionID) -> Connection? {
         let slot = Int(id.slot)
         guard slot >= 0, slot < connections.count, let connection = connections[slot],
             connection.id == id
@@ -443,13 +440,11 @@ struct Reactor: ~Copyable {
     }
 
     private mutating func updateInterest(of connection: Connection) {
-        var interest: Epoll.Interest = []
-        if !connection.isPaused { interest.insert(.readable) }
-        if connection.isWriteBlocked { interest.insert(.writable) }
-        watch(connection, interest.isEmpty ? nil : interest)
+        watch(
+            connection,
+            connection.isWriteBlocked ? [.readable, .writable, .edge] : [.readable, .edge])
     }
 
-    /// A socket without interest is taken out of epoll: a hang-up would be reported for ever.
     private mutating func watch(_ connection: Connection, _ interest: Epoll.Interest?) {
         guard interest != connection.interest else { return }
         do throws(KernelError) {

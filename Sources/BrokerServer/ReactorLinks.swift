@@ -197,8 +197,7 @@ extension Reactor {
             return
         }
         switch stream.input.receive(from: stream.descriptor) {
-        case .moved(let count):
-            countInput(count)
+        case .moved:
             process(stream)
         case .wouldBlock:
             break

@@ -71,7 +71,7 @@ enum StatusDocument {
         init(_ snapshot: BrokerSnapshot.Session) {
             session = snapshot.number
             name = snapshot.name
-            state = snapshot.isGreeting ? "greeting" : "active"
+            state = snapshot.isHeld ? "held" : snapshot.isGreeting ? "greeting" : "active"
             opener = Opener(snapshot.opener)
             connectedSeconds = snapshot.connectedSeconds
             messagesPublished = snapshot.messagesPublished
@@ -189,6 +189,7 @@ enum StatusDocument {
         let uid: UInt32
         let connections: Int
         let greetings: Int
+        let held: Int
         let subscriptions: Int
         let queuedBytes: Int
         let limits: Limits
@@ -198,6 +199,7 @@ enum StatusDocument {
             uid = account.uid
             connections = account.connections
             greetings = account.greetings
+            held = account.held
             subscriptions = account.subscriptions
             queuedBytes = account.queuedBytes
         }
@@ -222,6 +224,7 @@ extension StatusDocument {
         let greetings: Int
         let subscriptions: Int
         let queuedBytes: Int
+        let connectionsPerSecond: Int
         let messagesPerSecond: Int
         let bytesPerSecond: Int
 
@@ -230,6 +233,7 @@ extension StatusDocument {
             greetings = limits.greetings
             subscriptions = limits.subscriptions
             queuedBytes = limits.queuedBytes
+            connectionsPerSecond = limits.connectionsPerSecond
             messagesPerSecond = limits.messagesPerSecond
             bytesPerSecond = limits.bytesPerSecond
         }

@@ -148,6 +148,13 @@ public struct FrameCursor: Equatable, Sendable {
         byteCount = packet.count
     }
 
+    /// Goes on in a packet whose header was checked, at the `offset` where a cursor stood.
+    package init(packet: Span<UInt8>, continuingAt offset: Int) {
+        precondition(offset >= PacketHeader.byteCount && offset <= packet.count)
+        position = offset
+        byteCount = packet.count
+    }
+
     /// The next frame, or nil at the end of the packet. Frames of unknown types that may be
     /// ignored are stepped over.
     @inlinable @inline(__always)

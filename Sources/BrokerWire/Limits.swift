@@ -27,6 +27,8 @@ public enum Limits {
     public static let subscriptionsPerSessionMax = 16_384
     public static let subscriptionsPerUserMax = 65_536
     public static let connectionsPerUserMax = 4_096
+    /// Connections a second of one opener uid, after as many at once as it may have.
+    public static let connectionsPerSecondMax = 200
     /// Connections of one opener uid that have not sent HELLO.
     public static let greetingsPerUserMax = 256
 

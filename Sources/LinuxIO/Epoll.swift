@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// A set of descriptors and the events that wait on them, level triggered.
+/// A set of descriptors and the events that wait on them; level triggered unless asked otherwise.
 ///
 /// Each descriptor carries a token of the caller's (a slot and its generation, say). The token,
 /// never the descriptor number, says whom an event is for: numbers are reused at once.
@@ -19,6 +19,9 @@ public struct Epoll: ~Copyable, @unchecked Sendable {
         public static let writable = Interest(rawValue: EPOLLOUT.rawValue)
         /// The peer will send no more (it closed, or shut down its writing side).
         public static let peerHangUp = Interest(rawValue: EPOLLRDHUP.rawValue)
+        /// Report what changes, not what is: read until nothing is left. `modify` reports again
+        /// what is.
+        public static let edge = Interest(rawValue: EPOLLET.rawValue)
     }
 
     /// What a descriptor is ready for.

@@ -46,9 +46,12 @@ final class CoreHarness {
     /// - Returns: the number of the client.
     func connect(_ opener: Peer) throws -> Int {
         let outcome = broker.connectionOpened(opener, nowNanoseconds: now, into: &effects)
-        runEffects()
-        guard case .accepted(let id) = outcome else { throw Refused(outcome: outcome) }
+        guard case .accepted(let id) = outcome else {
+            runEffects()
+            throw Refused(outcome: outcome)
+        }
         clients.append(Client(id: id, opener: opener))
+        runEffects()
         return clients.count - 1
     }
 
@@ -235,6 +238,13 @@ final class CoreHarness {
             }
             for id in current.closing { index(of: id).map(close) }
         }
+    }
+
+    /// Does what effects ask for that were made elsewhere.
+    func run(_ made: Effects) {
+        precondition(effects.isEmpty)
+        effects = made
+        runEffects()
     }
 
     private func flush(_ client: Int) {

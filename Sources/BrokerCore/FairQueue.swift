@@ -1,0 +1,134 @@
+import DequeModule
+
+/// Whose turn it is. Each turn is charged to a user, and the user who has had least is next: a
+/// user with a thousand busy sessions gets as much as a user with one, and who asks for little
+/// waits for one turn of somebody else's at most, whatever others ask for.
+///
+/// What a user has had is counted from where the others are when it comes (start-time fair
+/// queueing): resting earns no credit, and nobody pays for having been served alone.
+package struct FairQueue<Turn> {
+    /// What a user has waiting.
+    package enum Line: Sendable {
+        /// Taking input and working through it.
+        case input
+        /// Sending what is queued. Comes when there is no more input, or when input has had its
+        /// share: so that output is gathered into few large packets, but not for ever.
+        case output
+    }
+
+    private struct User {
+        let uid: UInt32
+        /// Everything it has been charged, on the scale of `clock`.
+        var charged: UInt64
+        var input = Deque<Turn>()
+        var output = Deque<Turn>()
+        /// Charged for input since the last output.
+        var inputCost: UInt64 = 0
+        var outputIsDue = false
+
+        var isWaiting: Bool { !input.isEmpty || !output.isEmpty }
+    }
+
+    /// Output becomes due after this much input of the same user.
+    private let inputCostMax: UInt64
+    private var users: [User] = []
+    private var slots: [UInt32: Int] = [:]
+    /// Slots of users with something waiting, in the order in which they came.
+    private var waiting: [Int] = []
+    /// Where the user stood who had the latest turn; when nobody waits, where the last one stands
+    /// who was served.
+    private var clock: UInt64 = 0
+    private var chargedMax: UInt64 = 0
+    /// Users that are remembered before those who are behind the clock are forgotten.
+    private var usersMax = 64
+    private var latest: (slot: Int, line: Line)?
+
+    package init(inputCostMax: UInt64) {
+        self.inputCostMax = inputCostMax
+    }
+
+    package var isEmpty: Bool { waiting.isEmpty }
+
+    /// Puts a turn at the end of a line of the user's.
+    package mutating func append(_ turn: Turn, to line: Line, of uid: UInt32) {
+        let slot = arrive(uid)
+        switch line {
+        case .input: users[slot].input.append(turn)
+        case .output: users[slot].output.append(turn)
+        }
+    }
+
+    /// Puts a turn that was left unfinished before all others of the user's input.
+    package mutating func goOn(_ turn: Turn, of uid: UInt32) {
+        let slot = arrive(uid)
+        users[slot].input.prepend(turn)
+    }
+
+    /// Takes the next turn out. `charge` belongs to it.
+    package mutating func next() -> Turn? {
+        guard var first = waiting.indices.first else { return nil }
+        for place in waiting.indices.dropFirst()
+        where users[waiting[place]].charged < users[waiting[first]].charged {
+            first = place
+        }
+        let slot = waiting[first]
+        clock = users[slot].charged
+        let isOutput =
+            !users[slot].output.isEmpty
+            && (users[slot].outputIsDue || users[slot].input.isEmpty)
+        let turn = isOutput ? users[slot].output.popFirst() : users[slot].input.popFirst()
+        if users[slot].output.isEmpty {
+            users[slot].outputIsDue = false
+            if isOutput { users[slot].inputCost = 0 }
+        }
+        // Who stands equal with others goes behind them.
+        waiting.remove(at: first)
+        if users[slot].isWaiting { waiting.append(slot) }
+        latest = (slot, isOutput ? .output : .input)
+        return turn
+    }
+
+    /// Charges the user of the latest turn, at least 1.
+    package mutating func charge(_ cost: UInt64) {
+        guard let (slot, line) = latest else { return }
+        latest = nil
+        users[slot].charged += max(1, cost)
+        chargedMax = max(chargedMax, users[slot].charged)
+        if waiting.isEmpty { clock = chargedMax }
+        guard line == .input else { return }
+        users[slot].inputCost = users[slot].output.isEmpty ? 0 : users[slot].inputCost + cost
+        users[slot].outputIsDue = users[slot].inputCost >= inputCostMax
+    }
+
+    private mutating func arrive(_ uid: UInt32) -> Int {
+        let slot = slots[uid] ?? makeUser(uid)
+        guard !users[slot].isWaiting else { return slot }
+        waiting.append(slot)
+        // Who has just had its turn is charged for it first, and comes again behind the others.
+        users[slot].charged = max(users[slot].charged, clock)
+        return slot
+    }
+
+    private mutating func makeUser(_ uid: UInt32) -> Int {
+        if users.count >= usersMax { forgetResting() }
+        slots[uid] = users.count
+        users.append(User(uid: uid, charged: clock))
+        return users.count - 1
+    }
+
+    /// Forgets users who would begin at the clock if they came again.
+    private mutating func forgetResting() {
+        let latestUID = latest.map { users[$0.slot].uid }
+        let waitingUIDs = waiting.map { users[$0].uid }
+        users.removeAll { user in
+            !user.isWaiting && user.charged <= clock && user.uid != latestUID
+        }
+        slots = Dictionary(
+            uniqueKeysWithValues: users.enumerated().map { ($0.element.uid, $0.offset) })
+        waiting = waitingUIDs.compactMap { slots[$0] }
+        if let latestUID, let line = latest?.line, let slot = slots[latestUID] {
+            latest = (slot, line)
+        }
+        usersMax = max(64, 2 * users.count)
+    }
+}

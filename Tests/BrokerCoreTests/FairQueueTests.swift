@@ -1,0 +1,147 @@
+import TestSupport
+import Testing
+
+@testable import BrokerCore
+
+@Suite("FairQueue: one user never exhausts another")
+struct FairQueueTests {
+    /// Turns say whose they are and which.
+    private struct Turn: Equatable {
+        let uid: UInt32
+        let number: Int
+    }
+
+    private func queue(inputCostMax: UInt64 = 1_000) -> FairQueue<Turn> {
+        FairQueue(inputCostMax: inputCostMax)
+    }
+
+    @Test("Beside a user with a thousand busy sessions another's single one is next")
+    func manySessions() {
+        var queue = queue()
+        for number in 0..<1_000 {
+            queue.append(Turn(uid: 1, number: number), to: .input, of: 1)
+        }
+        for round in 0..<50 {
+            // The flooder comes back as often as it is served.
+            for _ in 0..<20 {
+                guard let turn = queue.next() else { return }
+                #expect(turn.uid == 1)
+                queue.append(turn, to: .input, of: 1)
+                queue.charge(25)
+            }
+            queue.append(Turn(uid: 2, number: round), to: .input, of: 2)
+            #expect(queue.next() == Turn(uid: 2, number: round))
+            queue.charge(5)
+            queue.append(Turn(uid: 2, number: round), to: .output, of: 2)
+            #expect(queue.next() == Turn(uid: 2, number: round))
+            queue.charge(5)
+        }
+    }
+
+    @Test("Users who always have work get the same, whatever their turns cost")
+    func equalShares() {
+        var random = SeededRandom()
+        var queue = queue()
+        let costs: [UInt32: UInt64] = [1: 40, 2: 7, 3: 100]
+        var had: [UInt32: UInt64] = [:]
+        for uid in costs.keys.sorted() {
+            for number in 0..<random.int(in: 1...50) {
+                queue.append(Turn(uid: uid, number: number), to: .input, of: uid)
+            }
+        }
+        for _ in 0..<10_000 {
+            guard let turn = queue.next() else { return }
+            queue.append(turn, to: .input, of: turn.uid)
+            let cost = costs[turn.uid] ?? 0
+            had[turn.uid, default: 0] += cost
+            queue.charge(cost)
+            let most = had.values.max() ?? 0
+            // Never further apart than a turn of each.
+            #expect(had.count < 3 || most - (had.values.min() ?? 0) <= 200, "\(random)")
+        }
+    }
+
+    @Test("Who has rested does not make others wait for what it did not use")
+    func restEarnsNothing() {
+        var queue = queue()
+        queue.append(Turn(uid: 1, number: 0), to: .input, of: 1)
+        for _ in 0..<1_000 {
+            guard let turn = queue.next() else { return }
+            queue.append(turn, to: .input, of: 1)
+            queue.charge(100)
+        }
+        for number in 0..<10 { queue.append(Turn(uid: 2, number: number), to: .input, of: 2) }
+        var uids: [UInt32] = []
+        for _ in 0..<8 {
+            guard let turn = queue.next() else { return }
+            uids.append(turn.uid)
+            if turn.uid == 1 { queue.append(turn, to: .input, of: 1) }
+            queue.charge(100)
+        }
+        #expect(uids == [2, 1, 2, 1, 2, 1, 2, 1])
+    }
+
+    @Test("A user who was served alone begins with the others")
+    func noDebt() {
+        var queue = queue()
+        for _ in 0..<100 {
+            queue.append(Turn(uid: 1, number: 0), to: .input, of: 1)
+            _ = queue.next()
+            queue.charge(1_000)
+        }
+        queue.append(Turn(uid: 1, number: 1), to: .input, of: 1)
+        queue.append(Turn(uid: 2, number: 1), to: .input, of: 2)
+        #expect(queue.next()?.uid == 1)
+        queue.charge(1)
+        #expect(queue.next()?.uid == 2)
+        queue.charge(1)
+        #expect(queue.isEmpty)
+    }
+
+    @Test("What was left unfinished goes on before other input of its user")
+    func goOn() {
+        var queue = queue()
+        queue.append(Turn(uid: 1, number: 1), to: .input, of: 1)
+        queue.append(Turn(uid: 1, number: 2), to: .input, of: 1)
+        let first = queue.next()
+        #expect(first?.number == 1)
+        queue.goOn(Turn(uid: 1, number: 1), of: 1)
+        queue.charge(10)
+        #expect(queue.next()?.number == 1)
+        queue.charge(10)
+        #expect(queue.next()?.number == 2)
+    }
+
+    @Test("Output waits for input to be gathered, but not for more than its share")
+    func outputGathers() {
+        var queue = queue(inputCostMax: 100)
+        for number in 0..<10 { queue.append(Turn(uid: 1, number: number), to: .input, of: 1) }
+        queue.append(Turn(uid: 1, number: 100), to: .output, of: 1)
+        queue.append(Turn(uid: 1, number: 101), to: .output, of: 1)
+        var numbers: [Int] = []
+        while let turn = queue.next() {
+            numbers.append(turn.number)
+            queue.charge(30)
+        }
+        #expect(numbers == [0, 1, 2, 3, 100, 101, 4, 5, 6, 7, 8, 9])
+    }
+
+    @Test("Users who have gone are forgotten, and those who come are served once each")
+    func manyUsers() {
+        var queue = queue()
+        for uid in UInt32(0)..<10_000 {
+            queue.append(Turn(uid: uid, number: 0), to: .input, of: uid)
+            if uid % 3 == 0 {
+                #expect(queue.next() != nil)
+                queue.charge(UInt64(uid % 7))
+            }
+        }
+        var served = Set<UInt32>()
+        while let turn = queue.next() {
+            #expect(served.insert(turn.uid).inserted)
+            queue.charge(1)
+        }
+        #expect(queue.isEmpty)
+        #expect(served.count == 10_000 - 3_334)
+    }
+}
