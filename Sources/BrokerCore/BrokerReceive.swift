@@ -44,6 +44,8 @@ enum Work {
     static let explanation = 512
     static let filter = 256
     static let otherFrame = 128
+    /// What is made anew for each who asks: documents, the broker's own topics. One fills a turn.
+    static let document = 4_096
 }
 
 extension Broker {
@@ -248,6 +250,7 @@ extension Broker {
         case .subscribe:
             let frame = try SubscribeFrame(header, in: packet)
             context.work &+= frame.filters.count &* Work.filter
+            if frame.wantsSystemTopics { context.work &+= Work.document }
             subscribe(frame, context, into: &effects)
         case .unsubscribe:
             unsubscribe(UnsubscribeFrame(header, in: packet), context, into: &effects)
@@ -263,9 +266,11 @@ extension Broker {
             close(slot, into: &effects)
             sessions[slot].isDoomed = true
         case .adminRequest:
+            context.work &+= Work.document
             requestAdministration(
                 AdminRequestFrame(header, in: packet), packet, context, into: &effects)
         case .statusRequest:
+            context.work &+= Work.document
             requestStatus(StatusRequestFrame(header, in: packet), context, into: &effects)
         case .publish, .welcome, .reply, .sender, .deliver, .lost, .status, .ended,
             .adminReply:

@@ -30,7 +30,7 @@ extension Broker {
         let subscription = makeSubscription(frame, context)
         localInterestChanged(frame.filters, by: 1, into: &effects)
         reply(slot, answer, into: &effects)
-        if frame.filters.contains(where: { $0.starts(with: "$SYS".utf8) }) {
+        if frame.wantsSystemTopics {
             publishSystemTopics(
                 only: subscription, nowNanoseconds: context.nowNanoseconds,
                 wallNanoseconds: context.record.timeNanoseconds, into: &effects)
@@ -218,5 +218,12 @@ extension Broker {
     /// A publisher goes away: nobody holds it back any more.
     mutating func releaseHold(of slot: Int) {
         sessions[slot].pausedBy = PacketPool.none
+    }
+}
+
+extension SubscribeFrame {
+    /// A new subscription to the broker's own topics gets them at once.
+    var wantsSystemTopics: Bool {
+        filters.contains { $0.starts(with: "$SYS".utf8) }
     }
 }

@@ -45,7 +45,7 @@ final class Connection {
 
     /// How many packets to take at once: few large ones, so that others need not wait and they
     /// stay in the processor's cache, more small ones, so that the system calls are shared.
-    private(set) var packetsPerReceive = 1
+    private(set) var packetsPerReceive = 4
     static let packetsPerReceiveMax = 16
     private static let bytesPerReceive = 2 * Limits.batchBytesTarget
 

@@ -31,6 +31,9 @@ struct Reactor: ~Copyable {
     private static let acceptUID = SenderRecord.noID
     /// Less than this is left to the C library, which may need it again.
     private static let bytesWorthReturning = 1_048_576
+    /// A new connection brings work with it: accepting gets this fraction of what a user gets, so
+    /// that those who are there already are worked off first.
+    private static let acceptWeight: UInt64 = 8
     /// Room for a DISCONNECT with the longest explanation.
     private static let farewellBytes = 2 * Limits.explanationBytesMax
     /// How long accepting rests when descriptors have run out.
@@ -107,8 +110,10 @@ struct Reactor: ~Copyable {
 
     private mutating func takeTurn() {
         guard let turn = turns.next() else { return }
+        var weight: UInt64 = 1
         switch turn {
         case .accept:
+            weight = Self.acceptWeight
             isAcceptQueued = false
             acceptConnection()
         case .receive(let id):
@@ -121,7 +126,7 @@ struct Reactor: ~Copyable {
         }
         performEffects()
         let end = Clock.monotonicNanoseconds()
-        turns.charge(end - nowNanoseconds)
+        turns.charge((end - nowNanoseconds) * weight)
         nowNanoseconds = end
     }
 
