@@ -44,7 +44,7 @@ def budget(points):
 
 # What the design promises of each curve: in words, and as a line.
 PROMISES = {
-    "receivers": ("linear: 60 ns, and 15 ns for each further receiver", budget),
+    "receivers": ("linear: 60 ns + 15 ns a further one", budget),
     "filters": ("logarithmic at worst", logarithmic),
     "filters, each topic new": ("logarithmic at worst", logarithmic),
     "rules": ("flat", flat),
