@@ -29,6 +29,9 @@ struct Bench: AsyncParsableCommand {
             discussion: "Publishers are at one, subscribers at the other; the link is TCP."))
     var viaLink = false
 
+    @Flag(help: "With --via-link: the link is under TLS, with its key as pre-shared key.")
+    var tls = false
+
     @Option(help: "Publishing processes.")
     var publishers = 1
 
@@ -76,13 +79,14 @@ struct Bench: AsyncParsableCommand {
         if viaLink && (latency || socketPath != nil) {
             throw ValidationError("--via-link starts its brokers itself and measures throughput")
         }
+        if tls && !viaLink { throw ValidationError("--tls goes with --via-link") }
         if rate > 0 && !latency { throw ValidationError("--rate goes with --latency") }
     }
 
     func run() async throws {
         let report =
             if viaLink {
-                try BenchLink.withBrokers { try measureThroughput(from: $0, to: $1) }
+                try BenchLink.withBrokers(hasTLS: tls) { try measureThroughput(from: $0, to: $1) }
             } else {
                 try BenchBroker.withBroker(at: socketPath) { socket in
                     latency

@@ -4,8 +4,12 @@ import LinuxIO
 
 /// Two brokers with a signed link between them, for the time of a measurement.
 enum BenchLink {
-    /// - Parameter body: gets the socket to publish to, and the one to subscribe at.
-    static func withBrokers<Value>(_ body: (String, String) throws -> Value) throws -> Value {
+    /// - Parameters:
+    ///   - hasTLS: by a pre-shared key.
+    ///   - body: gets the socket to publish to, and the one to subscribe at.
+    static func withBrokers<Value>(
+        hasTLS: Bool, _ body: (String, String) throws -> Value
+    ) throws -> Value {
         let directory = FileManager.default.temporaryDirectory
             .appendingPathComponent("broker-bench-\(CurrentProcess.pid)")
         try FileManager.default.createDirectory(
@@ -19,11 +23,14 @@ enum BenchLink {
             throw CommandFailure(.failure, error.description)
         }
         let port = 20_000 + Int(CurrentProcess.pid) % 20_000
+        let security = hasTLS ? "tls = \"psk\"" : ""
         let listening = try start(
-            "bench-2", peer: "bench-1", "listen = \"tcp://127.0.0.1:\(port)\"", key, directory)
+            "bench-2", peer: "bench-1", "listen = \"tcp://127.0.0.1:\(port)\"\n\(security)", key,
+            directory)
         defer { stop(listening.process) }
         let connecting = try start(
-            "bench-1", peer: "bench-2", "connect = \"tcp://127.0.0.1:\(port)\"", key, directory)
+            "bench-1", peer: "bench-2", "connect = \"tcp://127.0.0.1:\(port)\"\n\(security)", key,
+            directory)
         defer { stop(connecting.process) }
         return try body(connecting.socket, listening.socket)
     }

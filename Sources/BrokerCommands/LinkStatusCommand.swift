@@ -18,11 +18,13 @@ struct LinkList: AsyncParsableCommand {
         switch format {
         case .json: try Output().write(try prettyJSON(JSONValue.array(links)))
         case .text:
-            var table = TextTable(["LINK", "STATE", "KEY", "SENT", "RECEIVED", "QUEUED"])
+            var table = TextTable(["LINK", "STATE", "TLS", "KEY", "SENT", "RECEIVED", "QUEUED"])
             for link in links {
-                table.append(
-                    ["link", "state", "keyID", "messagesSent", "messagesReceived", "queuedBytes"]
-                        .map { LinkDocument.text(link[$0]) })
+                let cells: [JSONValue?] = [
+                    link["link"], link["state"], link["tls"]?["form"], link["keyID"],
+                    link["messagesSent"], link["messagesReceived"], link["queuedBytes"],
+                ]
+                table.append(cells.map { LinkDocument.text($0) })
             }
             try Output().write(table.text)
         }

@@ -72,6 +72,7 @@ struct LinkText {
             ),
             ("connections", value("connections")),
         ]
+        if isThere("tls") { rows.insert(("tls", tlsText), at: 0) }
         for (label, key) in [
             ("not taken", "dropped"), ("faults", "faults"), ("peer wants", "filters"),
         ] where !value(key).isEmpty {
@@ -81,6 +82,11 @@ struct LinkText {
             rows.append(("last error", "\(lastErrorTime)\(value("lastError"))"))
         }
         return rows
+    }
+
+    private var tlsText: String {
+        let parts = ["form", "cipher", "peer"].compactMap { key in link["tls"]?[key] }
+        return parts.map { Printable.escaped(LinkDocument.text($0)) }.joined(separator: ", ")
     }
 
     private var lastErrorTime: String {

@@ -179,7 +179,8 @@ extension Broker {
             throw LinkFault(.nameConflict, "both brokers are named \(hello.name)")
         }
         guard let link = linkTable.slots[hello.name],
-            !linkTable.links[link].configuration.isConnector
+            !linkTable.links[link].configuration.isConnector,
+            linkTable.connections[slot].candidates?.contains(hello.name) ?? true
         else { throw LinkFault(.nameUnknown, "no link waits for a broker \(hello.name)") }
         guard let security = linkTable.security,
             security.accepts(key: header.keyID, ofLink: hello.name)

@@ -185,6 +185,8 @@ struct LinkConnection {
     var isConnector = false
     /// Slot of the link; -1 until a listener has read HELLO.
     var link = -1
+    /// Whom a listener takes its peer for; nil: for any that a link waits for.
+    var candidates: [String]?
     var ownHello: [UInt8] = []
     var peerHello: [UInt8] = []
     var peerEpoch: UInt64 = 0

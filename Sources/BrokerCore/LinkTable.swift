@@ -1,4 +1,4 @@
-import BrokerWire
+package import BrokerWire
 
 /// All links of a broker and what they share.
 struct LinkTable {
@@ -35,6 +35,15 @@ struct LinkTable {
         var dropReason: LinkStatistics.DropReason?
     }
 
+    /// The slot of the link of a connection; before HELLO that of the only one it can be, or -1.
+    func presumedLink(of slot: Int) -> Int {
+        guard connections[slot].link < 0 else { return connections[slot].link }
+        guard let candidates = connections[slot].candidates, candidates.count == 1 else {
+            return -1
+        }
+        return slots[candidates[0]] ?? -1
+    }
+
     /// The slot of a connection that has not ended meanwhile.
     func slot(of id: LinkConnectionID) -> Int? {
         let slot = Int(id.slot)
@@ -66,15 +75,33 @@ extension Broker {
 
     /// Somebody has opened a stream to a listener of links.
     ///
+    /// - Parameter candidates: the links that listen there; nil: all that do not connect.
     /// - Returns: nil if too many handshakes are unfinished.
-    package mutating func linkAccepted(nowNanoseconds: UInt64) -> LinkConnectionID? {
+    package mutating func linkAccepted(
+        for candidates: [String]? = nil, nowNanoseconds: UInt64
+    ) -> LinkConnectionID? {
         guard linkTable.unfinishedCount < LinkLimits.handshakesMax, !isShuttingDown else {
             return nil
         }
         let slot = makeConnection(nowNanoseconds)
         linkTable.connections[slot].state = .awaitingHello
+        linkTable.connections[slot].candidates = candidates
         linkTable.unfinishedCount += 1
         return linkTable.connections[slot].id
+    }
+
+    /// What carries the stream has found out who the peer of a listener is: one of these.
+    package mutating func linkPeerProved(_ id: LinkConnectionID, toBe candidates: [String]) {
+        guard let slot = linkTable.slot(of: id) else { return }
+        linkTable.connections[slot].candidates = candidates
+    }
+
+    /// What carries the stream has failed.
+    package mutating func linkFailed(
+        _ id: LinkConnectionID, _ fault: LinkFault, into effects: inout Effects
+    ) {
+        guard let slot = linkTable.slot(of: id) else { return }
+        failLink(slot, fault, into: &effects)
     }
 
     private mutating func makeConnection(_ nowNanoseconds: UInt64) -> Int {
@@ -139,7 +166,7 @@ extension Broker {
     mutating func failLink(_ slot: Int, _ fault: LinkFault, into effects: inout Effects) {
         guard linkTable.connections[slot].state != .closing else { return }
         let wasEstablished = linkTable.connections[slot].state == .established
-        let link = linkTable.connections[slot].link
+        let link = linkTable.presumedLink(of: slot)
         if link >= 0 { linkTable.links[link].statistics.faults[fault.reason, default: 0] += 1 }
         statistics.linkFaults += 1
         effects.note(

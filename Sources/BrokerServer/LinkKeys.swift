@@ -75,6 +75,14 @@ final class LinkKeys: LinkSecurity {
         return LinkSessionKeys(connector: connector, listener: listener)
     }
 
+    /// The pre-shared key of TLS, derived from a key of the link; nil if it has no such key.
+    func presharedKey(_ identity: TLSKeyIdentity, ofLink name: String) -> SecretBytes? {
+        guard let ring = rings[name] else { return nil }
+        let salt: [UInt8] = []
+        return try? ring.file.derive(
+            from: identity.keyID, salt: salt.span, info: identity.derivationInfo.span)
+    }
+
     func makeRandom(byteCount: Int) -> [UInt8] { RandomBytes.make(count: byteCount) }
 
     private static func authenticator(

@@ -1,4 +1,5 @@
 import BrokerCore
+import BrokerSigning
 
 /// Messages and bytes a second, both ways, over the last whole interval.
 struct LinkRates: Equatable, Encodable {
@@ -25,6 +26,13 @@ struct LinkRates: Equatable, Encodable {
     init() {}
 }
 
+/// What an established TLS session says of itself.
+struct TLSDescription {
+    let cipher: String?
+    /// Of the peer's certificate, in its own words.
+    let peerSubject: String?
+}
+
 /// What the shell knows of a link besides the core: since when it is up, how much moves, what
 /// failed last.
 struct LinkProgress {
@@ -32,6 +40,8 @@ struct LinkProgress {
     private(set) var connectedNanoseconds: UInt64?
     private(set) var rates = LinkRates()
     private(set) var lastError: Failure?
+    /// Of the latest connection; nil: it was without TLS.
+    private(set) var security: TLSDescription?
     private var sample = LinkStatistics()
     private var sampleNanoseconds: UInt64
 
@@ -48,6 +58,10 @@ struct LinkProgress {
 
     mutating func connected(nowNanoseconds: UInt64) {
         connectedNanoseconds = nowNanoseconds
+    }
+
+    mutating func secured(_ tls: TLSSession?) {
+        security = tls.map { TLSDescription(cipher: $0.cipher, peerSubject: $0.peerSubject) }
     }
 
     mutating func failed(_ text: String, wallNanoseconds: UInt64) {

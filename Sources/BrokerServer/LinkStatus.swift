@@ -1,5 +1,6 @@
 import BrokerConfig
 import BrokerCore
+import BrokerSigning
 import BrokerWire
 
 /// A link in the status document. Protocol/forwarding.md, section 13, is the text.
@@ -10,6 +11,8 @@ struct LinkStatus: Encodable {
     let address: String
     /// `up` or `down`.
     let state: String
+    /// Absent for a link without TLS.
+    let tls: TLSStatus?
     /// Absent while the link is down.
     let connectedSeconds: UInt64?
     /// Absent while the link is up, being dialed, or listening.
@@ -51,11 +54,15 @@ struct LinkStatus: Encodable {
         role = shell.isConnector ? "connects" : "listens"
         address = shell.address
         state = link.isConnected ? "up" : "down"
+        tls = shell.tlsForm.map { form in
+            let now = link.isConnected ? shell.security : nil
+            return TLSStatus(form: form, cipher: now?.cipher, peer: now?.peerSubject)
+        }
         connectedSeconds = link.isConnected ? shell.connectedSeconds : nil
         nextDialMilliseconds = link.isConnected ? nil : shell.nextDialMilliseconds
         lastError = shell.lastError?.text
         lastErrorSeconds = shell.lastError.map { $0.wallNanoseconds / 1_000_000_000 }
-        keyID = link.isConnected ? Self.digits(link.keyID) : nil
+        keyID = link.isConnected ? LinkKeyFile.hexadecimal(link.keyID) : nil
         roundTripMicroseconds = link.statistics.roundTripNanoseconds / 1_000
         rates = shell.rates
         queuedMessages = link.queuedMessages
@@ -82,11 +89,15 @@ struct LinkStatus: Encodable {
         faults = Dictionary(
             uniqueKeysWithValues: link.statistics.faults.map { ("\($0.key)", $0.value) })
     }
+}
 
-    private static func digits(_ id: UInt64) -> String {
-        let digits = String(id, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
-    }
+/// How a link is protected; what was agreed on is absent while it is down.
+struct TLSStatus: Encodable {
+    /// `psk` or `certificate`.
+    let form: String
+    let cipher: String?
+    /// Subject of the peer's certificate.
+    let peer: String?
 }
 
 /// What the shell adds to the status of a link.
@@ -97,6 +108,8 @@ struct LinkShellStatus {
     let nextDialMilliseconds: UInt64?
     let lastError: LinkProgress.Failure?
     let rates: LinkRates
+    let tlsForm: String?
+    let security: TLSDescription?
 }
 
 extension LinkStreams {
@@ -113,7 +126,8 @@ extension LinkStreams {
                 },
                 nextDialMilliseconds: next.map {
                     ($0 - min($0, nowNanoseconds)) / 1_000_000
-                }, lastError: known?.lastError, rates: known?.rates ?? LinkRates())
+                }, lastError: known?.lastError, rates: known?.rates ?? LinkRates(),
+                tlsForm: link.tls?.form, security: known?.security)
         }
         return statuses
     }

@@ -1,5 +1,6 @@
 import BrokerConfig
 import BrokerCore
+import BrokerSigning
 import BrokerWire
 import LinuxIO
 
@@ -16,28 +17,95 @@ final class LinkStream {
     let dialed: String?
     /// The core's handle; nil until a connect has succeeded.
     var connection: LinkConnectionID?
+    /// Whom the peer can be: of a listener, the links that listen there.
+    let candidates: [String]
+    /// What the stream is protected by; nil: it carries records as they are.
+    var tls: TLSSession?
+    /// What was done about it.
+    var tlsState = TLSSession.State.handshaking
+    /// When the peer has to have answered, and where it can be tried if it does not.
+    var attempt: DialAttempt?
     var input = StreamBuffer(capacityBytes: LinkStream.unprovenBytesMax)
     var output = LinkOutput()
     var interest: Epoll.Interest?
     var isConnecting: Bool
-    /// When a dial that nobody has answered is given up: the kernel would wait for two minutes.
-    var dialDeadlineNanoseconds: UInt64 = .max
     var isWriteBlocked = false
     /// A full queue holds the link back: nothing is read.
     var isPaused = false
 
+    /// - Parameter candidates: if it was not dialed.
     init(
-        slot: Int, generation: UInt32, descriptor: consuming OwnedDescriptor, dialed: String?
+        slot: Int, generation: UInt32, descriptor: consuming OwnedDescriptor, dialed: String?,
+        candidates: [String]
     ) {
         self.slot = slot
         self.generation = generation
         self.descriptor = descriptor
         self.dialed = dialed
+        self.candidates = dialed.map { [$0] } ?? candidates
         isConnecting = dialed != nil
     }
 
     /// What epoll reports it by. Bit 31 tells it from the tokens of sessions.
     var token: UInt64 { UInt64(slot) | LinkToken.stream | UInt64(generation) << 32 }
+}
+
+/// The bytes of a stream, through TLS where there is TLS.
+extension LinkStream {
+    /// Whether the peer has passed the handshake of the link.
+    var isProven: Bool { input.capacityBytes == LinkStream.bytesMax }
+
+    /// Whether what the core has to say can be sent.
+    var isOpen: Bool { tls.map { $0.state == .established } ?? true }
+
+    var canReceive: Bool { tls?.canReceive ?? !input.isFull }
+
+    /// Whether something waits for the kernel to take it.
+    var hasOutput: Bool { tls.map { $0.outputBytes > 0 } ?? !output.isEmpty }
+
+    /// Reads what the kernel has, as far as there is room.
+    func receive() -> StreamOutcome {
+        guard let tls else { return input.receive(from: descriptor) }
+        let outcome = tls.receive { room in
+            let outcome = receiveStream(from: descriptor, into: &room)
+            if case .moved(let count) = outcome { return (count, outcome) }
+            return (0, outcome)
+        }
+        return outcome ?? .wouldBlock
+    }
+
+    /// Takes bytes out of TLS records.
+    ///
+    /// - Returns: how many; 0 without TLS.
+    func decrypt() -> Int {
+        guard let tls, !input.isFull else { return 0 }
+        var moved = 0
+        input.fill { room in
+            moved = tls.read(into: &room)
+            return moved
+        }
+        return moved
+    }
+
+    /// Puts bytes into TLS records, as many as there is room for.
+    func encrypt() {
+        guard let tls, !output.isEmpty else { return }
+        output.sent(tls.write(output.pending))
+    }
+
+    /// Sends what waits, as far as the kernel takes it.
+    func send() -> StreamOutcome {
+        guard let tls else {
+            let outcome = sendStream(to: descriptor, output.pending)
+            if case .moved(let count) = outcome { output.sent(count) }
+            return outcome
+        }
+        return tls.send { records in
+            let outcome = sendStream(to: descriptor, records)
+            if case .moved(let count) = outcome { return (count, outcome) }
+            return (0, outcome)
+        }
+    }
 }
 
 enum LinkToken {
@@ -70,6 +138,8 @@ struct LinkStreams: ~Copyable {
 
     private(set) var settings: [LinkSettings] = []
     let keys = LinkKeys()
+    let contexts = LinkTLSContexts()
+    let resolver: LinkResolver
     /// By their number in tokens.
     var listeners: [LinkListener?] = []
     var streams: [LinkStream?] = []
@@ -79,10 +149,14 @@ struct LinkStreams: ~Copyable {
     var progress: [String: LinkProgress] = [:]
     /// Links with a stream of ours that has not ended.
     var dialing: Set<String> = []
+    /// Names of peers that are being looked up.
+    var lookUps: [String: LookUp] = [:]
     var nextGeneration: UInt32 = 1
     var nextReloadNanoseconds: UInt64 = 0
 
-    init() {}
+    init(resolver: LinkResolver) {
+        self.resolver = resolver
+    }
 
     /// These are the links from now on. Those in `restarting` are dialed at once.
     mutating func replace(
@@ -99,6 +173,10 @@ struct LinkStreams: ~Copyable {
         for link in settings where link.link.isConnector {
             let kept = restarting.contains(link.peer) ? nil : old[link.peer]
             backOffs[link.peer] = kept ?? DialBackOff()
+        }
+        for peer in lookUps.keys where restarting.contains(peer) || backOffs[peer] == nil {
+            lookUps[peer] = nil
+            dialing.remove(peer)
         }
         dialing.formIntersection(backOffs.keys)
         self.settings = settings
@@ -128,6 +206,10 @@ struct LinkStreams: ~Copyable {
         var next = nextReloadNanoseconds
         for (peer, backOff) in backOffs where !dialing.contains(peer) {
             next = min(next, backOff.nextNanoseconds)
+        }
+        for lookUp in lookUps.values { next = min(next, lookUp.deadlineNanoseconds) }
+        for case .some(let stream) in streams where stream.isConnecting {
+            next = min(next, stream.attempt?.deadlineNanoseconds ?? .max)
         }
         return next
     }

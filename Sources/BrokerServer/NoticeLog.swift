@@ -16,6 +16,7 @@ enum LogKey {
     static let link = "link"
     static let openerPID = "opener-pid"
     static let openerUID = "opener-uid"
+    static let path = "path"
     static let reason = "reason"
     static let removed = "removed"
     static let restarted = "restarted"

@@ -139,6 +139,7 @@ struct Reactor: ~Copyable {
         case Self.wakeUpToken:
             control.wakeUp.drain()
             for outcome in control.takeReloads() { configurationRead(outcome) }
+            for answer in links.resolver.takeAnswers() { linkLookedUp(answer) }
             if control.isStopping { beginShutdown() }
         case let token where token & LinkToken.stream != 0:
             dispatchLink(token, readiness)

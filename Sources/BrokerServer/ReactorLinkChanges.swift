@@ -49,6 +49,7 @@ extension Reactor {
         let prepared = try links.prepare(settings)
         let restarting = restarts(for: settings)
         links.keys.replace(prepared.rings)
+        links.contexts.replace(prepared.certificates)
         let changes = broker.linksChanged(
             settings.map(\.link), restarting: restarting, into: &effects)
         let ended = Set(changes.removed + changes.restarted)
@@ -69,6 +70,7 @@ extension Reactor {
         for link in settings where ended.union(changes.added).contains(link.peer) {
             link.warnIfReadable(logger)
         }
+        links.warnOfExpiry(logger)
         return changes
     }
 

@@ -1,5 +1,6 @@
 import BrokerConfig
 import BrokerCore
+import BrokerSigning
 import BrokerWire
 import LinuxIO
 import Logging
@@ -53,19 +54,24 @@ extension Reactor {
         guard links.nextDeadlineNanoseconds <= nowNanoseconds, !broker.isShuttingDown else {
             return
         }
-        giveUpDials()
         for link in links.settings
         where link.link.isConnector && !links.dialing.contains(link.peer)
             && (links.backOffs[link.peer]?.nextNanoseconds ?? 0) <= nowNanoseconds
         {
             dial(link)
         }
+        passDialTime()
         guard links.nextReloadNanoseconds <= nowNanoseconds else { return }
         links.nextReloadNanoseconds = nowNanoseconds + LinkStreams.reloadNanoseconds
         for link in links.settings {
             guard let statistics = broker.linkStatistics(link.peer) else { continue }
             links.progress[link.peer]?.take(statistics, nowNanoseconds: nowNanoseconds)
         }
+        reloadLinkKeys()
+        reloadCertificates()
+    }
+
+    private mutating func reloadLinkKeys() {
         let result = links.keys.reload()
         for link in result.changed {
             logger.notice("link keys reloaded", metadata: [LogKey.link: "\(link)"])
@@ -78,35 +84,17 @@ extension Reactor {
         }
     }
 
-    private mutating func dial(_ link: LinkSettings) {
-        do throws(StreamError) {
-            let descriptor = try connectStream(link.address)
-            let stream = addStream(descriptor, dialed: link.peer)
-            let limit = UInt64(LinkLimits.handshakeSecondsMax)
-            stream.dialDeadlineNanoseconds = nowNanoseconds + limit * 1_000_000_000
-            links.dialing.insert(link.peer)
-            watch(stream, .writable)
-        } catch {
-            dialFailed(link.peer, error.description)
+    private mutating func reloadCertificates() {
+        let result = links.contexts.reload()
+        for path in result.changed {
+            logger.notice("certificate of a link reloaded", metadata: [LogKey.path: "\(path)"])
         }
-    }
-
-    private mutating func giveUpDials() {
-        for case .some(let stream) in links.streams
-        where stream.isConnecting && stream.dialDeadlineNanoseconds <= nowNanoseconds {
-            guard let peer = stream.dialed else { continue }
-            drop(stream)
-            dialFailed(peer, "no answer within \(LinkLimits.handshakeSecondsMax) seconds")
+        for reason in result.refused {
+            logger.error(
+                "certificate of a link refused, the old one stays",
+                metadata: [LogKey.error: "\(reason)"])
         }
-    }
-
-    private mutating func dialFailed(_ peer: String, _ reason: String) {
-        links.dialing.remove(peer)
-        links.backOffs[peer]?.failed(nowNanoseconds: nowNanoseconds)
-        links.progress[peer]?.failed(reason, wallNanoseconds: Clock.realtimeNanoseconds())
-        logger.info(
-            "link peer not reached",
-            metadata: [LogKey.link: "\(peer)", LogKey.error: "\(reason)"])
+        if !result.changed.isEmpty { links.warnOfExpiry(logger) }
     }
 
     private mutating func acceptLinks(_ index: Int) {
@@ -115,14 +103,7 @@ extension Reactor {
             switch listener.listener.accept() {
             case .connection(let descriptor):
                 if listener.listener.isTCP { disableDelay(descriptor) }
-                guard let id = broker.linkAccepted(nowNanoseconds: nowNanoseconds) else {
-                    logger.warning("too many unfinished handshakes, a connection was closed")
-                    continue
-                }
-                let stream = addStream(descriptor, dialed: nil)
-                stream.connection = id
-                links.slots[id] = stream.slot
-                watch(stream, .readable)
+                accepted(descriptor, at: listener.address)
             case .aborted:
                 continue
             case .wouldBlock:
@@ -137,13 +118,39 @@ extension Reactor {
         }
     }
 
-    private mutating func addStream(
-        _ descriptor: consuming OwnedDescriptor, dialed: String?
+    private mutating func accepted(
+        _ descriptor: consuming OwnedDescriptor, at address: StreamAddress
+    ) {
+        let candidates = links.settings.filter { link in
+            !link.link.isConnector && link.address == address
+        }
+        let names = candidates.map(\.peer)
+        let tls: TLSSession?
+        do throws(SigningError) {
+            tls = try links.tlsSession(
+                accepting: candidates, ownName: broker.configuration.name)
+        } catch {
+            logger.error("no TLS for a link", metadata: [LogKey.error: "\(error)"])
+            return
+        }
+        guard let id = broker.linkAccepted(for: names, nowNanoseconds: nowNanoseconds) else {
+            logger.warning("too many unfinished handshakes, a connection was closed")
+            return
+        }
+        let stream = addStream(descriptor, dialed: nil, candidates: names)
+        stream.tls = tls
+        stream.connection = id
+        links.slots[id] = stream.slot
+        watch(stream, .readable)
+    }
+
+    mutating func addStream(
+        _ descriptor: consuming OwnedDescriptor, dialed: String?, candidates: [String] = []
     ) -> LinkStream {
         let slot = links.streams.firstIndex { $0 == nil } ?? links.streams.count
         let stream = LinkStream(
             slot: slot, generation: links.nextGeneration, descriptor: descriptor,
-            dialed: dialed)
+            dialed: dialed, candidates: candidates)
         links.nextGeneration &+= 1
         if slot == links.streams.count {
             links.streams.append(stream)
@@ -168,53 +175,69 @@ extension Reactor {
         if readiness.contains(.writable) {
             stream.isWriteBlocked = false
             flush(stream)
+            // TLS may have waited for room to answer before it could go on reading.
+            if stream.tls != nil { process(stream) }
         }
+        guard links.streams[stream.slot] === stream else { return }
         if !readiness.isDisjoint(with: [.readable, .hangUp, .error]) { read(stream) }
     }
 
-    private mutating func finishDial(_ stream: LinkStream) {
-        guard let peer = stream.dialed else { return }
-        if let error = connectError(stream.descriptor) {
-            drop(stream)
-            dialFailed(peer, error.description)
-            return
-        }
-        stream.isConnecting = false
-        disableDelay(stream.descriptor)
-        guard let id = broker.linkDialed(peer, nowNanoseconds: nowNanoseconds, into: &effects)
-        else {
-            close(stream)
-            return
-        }
-        stream.connection = id
-        links.slots[id] = stream.slot
-        watch(stream, .readable)
-    }
-
     private mutating func read(_ stream: LinkStream) {
-        guard !stream.isPaused, !stream.input.isFull else {
+        guard !stream.isPaused, stream.canReceive else {
             updateInterest(of: stream)
             return
         }
-        switch stream.input.receive(from: stream.descriptor) {
+        switch stream.receive() {
         case .moved:
             process(stream)
         case .wouldBlock:
             break
         case .ended:
-            close(stream)
+            endedByPeer(stream)
         case .failed(let error):
             logger.info("link stream failed", metadata: [LogKey.error: "\(error)"])
             close(stream)
         }
     }
 
+    /// The core gets what has arrived, as far as it wants it.
     private mutating func process(_ stream: LinkStream) {
         guard let id = stream.connection else { return }
-        let used = broker.linkReceived(
-            id, stream.input.bytes, nowNanoseconds: nowNanoseconds, into: &effects)
-        stream.input.consume(used)
+        var moved = 0
+        repeat {
+            moved = stream.decrypt()
+            followTLS(of: stream, id)
+            let used = broker.linkReceived(
+                id, stream.input.bytes, nowNanoseconds: nowNanoseconds, into: &effects)
+            stream.input.consume(used)
+            // The room that there is now may be wanted for more that was sent under TLS.
+        } while moved > 0
+        if stream.tls?.outputBytes ?? 0 > 0 { flush(stream) }
         updateInterest(of: stream)
+        if stream.tls?.state == .ended { endedByPeer(stream) }
+    }
+
+    /// Does what is to be done when the state of TLS has changed.
+    private mutating func followTLS(of stream: LinkStream, _ id: LinkConnectionID) {
+        guard let tls = stream.tls, tls.state != stream.tlsState else { return }
+        stream.tlsState = tls.state
+        switch tls.state {
+        case .handshaking, .ended: break
+        case .established:
+            if stream.dialed == nil { broker.linkPeerProved(id, toBe: tls.provedLinks) }
+            flush(stream)
+        case .failed(let failure):
+            // A peer without TLS is told so without TLS.
+            if failure.kind == .plaintext { stream.tls = nil }
+            if stream.candidates.count > 1 { noteFailure(of: stream, "\(failure)") }
+            broker.linkFailed(id, LinkFault(.tlsFailed, failure.description), into: &effects)
+        }
+    }
+
+    private mutating func noteFailure(of stream: LinkStream, _ reason: String) {
+        for peer in stream.candidates {
+            links.progress[peer]?.failed(reason, wallNanoseconds: Clock.realtimeNanoseconds())
+        }
     }
 
     /// A queue that held the link back has room again, or has not any more.
@@ -235,15 +258,16 @@ extension Reactor {
     private mutating func flush(_ stream: LinkStream) {
         guard let id = stream.connection, !stream.isWriteBlocked else { return }
         while true {
-            if stream.output.isEmpty {
+            if stream.output.isEmpty, stream.isOpen {
                 broker.linkOutput(
                     id, into: &stream.output, nowNanoseconds: nowNanoseconds,
                     effects: &effects)
             }
-            guard !stream.output.isEmpty else { break }
-            switch sendStream(to: stream.descriptor, stream.output.pending) {
-            case .moved(let count):
-                stream.output.sent(count)
+            stream.encrypt()
+            guard stream.hasOutput else { break }
+            switch stream.send() {
+            case .moved:
+                continue
             case .wouldBlock:
                 stream.isWriteBlocked = true
                 updateInterest(of: stream)
@@ -267,18 +291,36 @@ extension Reactor {
             return
         }
         flush(stream)
+        if let tls = stream.tls {
+            tls.close()
+            if tls.outputBytes > 0 { _ = stream.send() }
+        }
         close(stream)
     }
 
-    private mutating func close(_ stream: LinkStream) {
-        let wasEstablished = stream.input.capacityBytes == LinkStream.bytesMax
+    /// The other side has gone. Before it has proved who it is, it should not have.
+    private mutating func endedByPeer(_ stream: LinkStream) {
+        if !stream.isProven, stream.dialed != nil {
+            let reason = "the other side closed the connection before the handshake was complete"
+            noteFailure(of: stream, reason)
+            logger.info(
+                "link peer not reached",
+                metadata: [
+                    LogKey.link: "\(stream.dialed ?? "")", LogKey.error: "\(reason)",
+                ])
+        }
+        close(stream)
+    }
+
+    mutating func close(_ stream: LinkStream) {
+        guard links.streams[stream.slot] === stream else { return }
         if let id = stream.connection {
             links.slots[id] = nil
             broker.linkClosed(id, into: &effects)
         }
         drop(stream)
         guard let peer = stream.dialed else { return }
-        if wasEstablished { links.backOffs[peer]?.succeeded() }
+        if stream.isProven { links.backOffs[peer]?.succeeded() }
         links.dialing.remove(peer)
         links.backOffs[peer]?.failed(nowNanoseconds: nowNanoseconds)
     }
@@ -299,8 +341,8 @@ extension Reactor {
         for notice in notices {
             switch notice.kind {
             case .established:
-                growInput(ofLink: notice.link)
                 links.progress[notice.link]?.connected(nowNanoseconds: nowNanoseconds)
+                growInput(ofLink: notice.link)
             case .ended, .refused:
                 let reason = notice.reason.map { "\($0): " } ?? ""
                 links.progress[notice.link]?.failed(
@@ -320,6 +362,9 @@ extension Reactor {
                 broker.linkPeer(of: id) == peer
             else { continue }
             stream.input.grow(toBytes: LinkStream.bytesMax)
+            links.progress[peer]?.secured(stream.tls)
+            // There may be more of an envelope in TLS, of which the kernel knows nothing.
+            if stream.tls != nil { process(stream) }
             updateInterest(of: stream)
         }
     }
@@ -329,12 +374,12 @@ extension Reactor {
     private mutating func updateInterest(of stream: LinkStream) {
         guard links.streams[stream.slot] === stream, !stream.isConnecting else { return }
         var interest: Epoll.Interest = []
-        if !stream.isPaused && !stream.input.isFull { interest.insert(.readable) }
-        if stream.isWriteBlocked && !stream.output.isEmpty { interest.insert(.writable) }
+        if !stream.isPaused && stream.canReceive { interest.insert(.readable) }
+        if stream.isWriteBlocked && stream.hasOutput { interest.insert(.writable) }
         watch(stream, interest.isEmpty ? nil : interest)
     }
 
-    private mutating func watch(_ stream: LinkStream, _ interest: Epoll.Interest?) {
+    mutating func watch(_ stream: LinkStream, _ interest: Epoll.Interest?) {
         guard interest != stream.interest else { return }
         do throws(KernelError) {
             switch (stream.interest, interest) {

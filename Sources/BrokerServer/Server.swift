@@ -12,7 +12,7 @@ import UnixSignals
 package final class Server: Service {
     package let configuration: ServerConfiguration
     let logger: Logger
-    private let control: ReactorControl
+    let control: ReactorControl
     /// Taken by the reactor thread when it starts.
     private let listener: Lock<SeqpacketListener?>
     private let packetBytesMax: Int

@@ -9,13 +9,16 @@ import Logging
 /// listen.
 extension Server {
     func openLinks(_ settings: [LinkSettings]) throws(ServerError) -> LinkStreams {
-        var links = LinkStreams()
+        let control = control
+        var links = LinkStreams(resolver: LinkResolver { control.wakeUp.signal() })
         let prepared = try links.prepare(settings)
         links.keys.replace(prepared.rings)
+        links.contexts.replace(prepared.certificates)
         links.listeners = prepared.listeners
         links.replace(
             settings, restarting: [], nowNanoseconds: Clock.monotonicNanoseconds())
         for link in settings { link.warnIfReadable(logger) }
+        links.warnOfExpiry(logger)
         return links
     }
 }
@@ -23,7 +26,7 @@ extension Server {
 extension LinkSettings {
     /// Says that contents can be read on the way, where they can.
     func warnIfReadable(_ logger: Logger) {
-        guard !address.isLocal else { return }
+        guard tls == nil, !address.isLocal else { return }
         logger.warning(
             "link without TLS: contents can be read on the way, though not altered",
             metadata: [LogKey.link: "\(peer)", LogKey.address: "\(address)"])
@@ -33,11 +36,19 @@ extension LinkSettings {
 /// Everything that may fail when links are set up or changed, done beforehand.
 struct PreparedLinks {
     let rings: [String: LinkKeys.Ring]
+    let certificates: [LinkTLSContexts.Certificates]
     /// Listeners that are not open yet.
     let listeners: [LinkListener]
 }
 
 extension LinkStreams {
+    func warnOfExpiry(_ logger: Logger) {
+        for (path, reason) in contexts.warnings {
+            logger.warning(
+                "certificate of a link: \(reason)", metadata: [LogKey.path: "\(path)"])
+        }
+    }
+
     /// Reads keys and opens listeners for links that are to be put into force.
     ///
     /// - Throws: what is wrong; nothing has changed then.
@@ -47,6 +58,12 @@ extension LinkStreams {
             rings = try keys.rings(settings.map { ($0.peer, $0.keyPath) })
         } catch {
             throw ServerError("link keys: \(error)")
+        }
+        let certificates: [LinkTLSContexts.Certificates]
+        do throws(SigningError) {
+            certificates = try contexts.certificates(for: settings)
+        } catch {
+            throw ServerError("TLS of links: \(error)")
         }
         var opened: [LinkListener] = []
         for link in settings where !link.link.isConnector {
@@ -61,6 +78,6 @@ extension LinkStreams {
                 throw ServerError("link \(link.peer): \(error)")
             }
         }
-        return PreparedLinks(rings: rings, listeners: opened)
+        return PreparedLinks(rings: rings, certificates: certificates, listeners: opened)
     }
 }

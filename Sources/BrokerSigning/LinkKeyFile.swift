@@ -231,7 +231,8 @@ public struct LinkKeyFile: ~Copyable {
         String(decoding: (0..<bytes.count).map { bytes[$0] }, as: UTF8.self)
     }
 
-    static func hexadecimal(_ id: UInt64) -> String {
+    /// A key id as key files and logs have it: 16 digits.
+    public static func hexadecimal(_ id: UInt64) -> String {
         let digits = String(id, radix: 16)
         return String(repeating: "0", count: 16 - digits.count) + digits
     }

@@ -68,25 +68,25 @@ public struct TLSFailure: Error, Equatable, Sendable, CustomStringConvertible {
         let name = unsafe String(cString: SSL_alert_desc_string_long(Int32(alert)))
         let meaning =
             switch Int32(alert) {
-            case SSL_AD_PROTOCOL_VERSION: "; it accepts no TLS 1.3"
+            case SSL_AD_PROTOCOL_VERSION: ", it accepts no TLS 1.3"
             case SSL_AD_CERTIFICATE_EXPIRED: "; it means our certificate"
             case SSL_AD_UNKNOWN_CA:
                 "; our certificate is of no authority that it knows, or it knows none"
             case SSL_AD_BAD_CERTIFICATE, SSL_AD_UNSUPPORTED_CERTIFICATE,
                 SSL_AD_CERTIFICATE_UNKNOWN:
                 "; our certificate is not what it expects, such as for another name"
-            case SSL_AD_CERTIFICATE_REQUIRED: "; it wants a certificate: 'tls' differs"
+            case SSL_AD_CERTIFICATE_REQUIRED: "; it wants a certificate: tls differs"
             case SSL_AD_HANDSHAKE_FAILURE, SSL_AD_UNKNOWN_PSK_IDENTITY, SSL_AD_ILLEGAL_PARAMETER:
-                "; the two sides have no key or no form of 'tls' in common, its log says more"
+                "; the two sides have no key or no form of tls in common, its log says more"
             case SSL_AD_NO_APPLICATION_PROTOCOL: "; it is no broker that links"
             default: ""
             }
-        self.init(.alert(alert), "the peer refuses with the TLS alert '\(name)'\(meaning)")
+        self.init(.alert(alert), "the peer refuses by a TLS alert: \(name)\(meaning)")
     }
 
     /// - Parameter subject: of the certificate that is at fault.
     init(verification code: Int32, subject: String, end: String) {
-        let certificate = "the peer's certificate \(subject.debugDescription)"
+        let certificate = "the certificate \(subject.debugDescription) of the peer"
         switch code {
         case X509_V_ERR_CERT_HAS_EXPIRED:
             self.init(.certificateExpired, "\(certificate) has expired on \(end)")
@@ -106,7 +106,7 @@ public struct TLSFailure: Error, Equatable, Sendable, CustomStringConvertible {
     static func wrongName(subject: String, wanted: [String]) -> TLSFailure {
         TLSFailure(
             .wrongName,
-            "the peer's certificate \(subject.debugDescription) is not for "
+            "the certificate \(subject.debugDescription) of the peer is not for "
                 + wanted.map(\.debugDescription).joined(separator: " or "))
     }
 
@@ -114,7 +114,7 @@ public struct TLSFailure: Error, Equatable, Sendable, CustomStringConvertible {
         TLSFailure(
             .plaintext,
             isLink
-                ? "the peer speaks without TLS: give both sides the same 'tls'"
+                ? "the peer speaks without TLS: give both sides the same tls"
                 : "what arrives is not TLS")
     }
 
@@ -125,12 +125,12 @@ public struct TLSFailure: Error, Equatable, Sendable, CustomStringConvertible {
     }
 
     static let noCertificate = TLSFailure(
-        .noCertificate, "the peer shows no certificate: give it one in its 'tls'")
+        .noCertificate, "the peer shows no certificate: give it one in its configuration")
     static let noKeyOffered = TLSFailure(
-        .noSharedKey, "the peer offers no pre-shared key: 'tls' is \"psk\" here")
+        .noSharedKey, "the peer offers no pre-shared key: tls is psk here")
     static let certificateForKey = TLSFailure(
         .noSharedKey,
-        "the peer shows a certificate and does not use the pre-shared key: 'tls' is \"psk\" here")
+        "the peer shows a certificate and does not use the pre-shared key: tls is psk here")
     static let wrongApplication = TLSFailure(
         .application, "the peer does not speak \(TLSContext.applicationProtocol) inside of TLS")
 

@@ -54,6 +54,12 @@ package struct LinkRecordHeader: Equatable, Sendable {
     /// - Precondition: there are `byteCount` bytes.
     package init(reading bytes: Span<UInt8>) throws(LinkFault) {
         precondition(bytes.count >= Self.byteCount)
+        // The header of TLS's first record: handshake, version 3.
+        guard bytes[0] != 0x16 || bytes[1] != 3 else {
+            throw LinkFault(
+                .malformed,
+                "the other side speaks TLS, this one does not: give both the same tls")
+        }
         guard bytes.loadUInt32(at: 0) == Self.magic else {
             throw LinkFault(.malformed, "a record does not begin with C5 00 B8 00")
         }
@@ -132,6 +138,8 @@ package struct LinkFault: Error, Equatable, Sendable {
         case nameUnknown, keyUnknown, roleWrong, nameConflict
         case tagMismatch, sequenceWrong, malformed, tooLong
         case handshakeTimeout, silent, replaced, shuttingDown, limitExceeded, reconfigured
+        /// Never sent: there is no stream that it could be sent on, or it is not TLS.
+        case tlsFailed
     }
 
     package let reason: Reason

@@ -99,40 +99,69 @@ int clinux_connect_path(int fd, const char *path) {
     return length == 0 ? -1 : connect(fd, (const struct sockaddr *)&address, length);
 }
 
-static int prepare_tcp(int fd, const struct addrinfo *address, int backlog) {
-    if (backlog > 0) {
-        int one = 1;
-        if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0) return -1;
-        if (bind(fd, address->ai_addr, address->ai_addrlen) < 0) return -1;
-        return listen(fd, backlog);
-    }
-    int result = connect(fd, address->ai_addr, address->ai_addrlen);
-    return result < 0 && errno == EINPROGRESS ? 0 : result;
-}
-
-int clinux_tcp_socket(
-    const char *host, const char *port, int backlog, const char **resolution) {
+int clinux_resolve(
+    const char *host, const char *port, int flags, struct clinux_address *addresses, int count,
+    const char **reason) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
-    hints.ai_flags = AI_NUMERICSERV | (backlog > 0 ? AI_PASSIVE : 0);
+    hints.ai_flags = AI_NUMERICSERV | flags;
     struct addrinfo *found = NULL;
     int error = getaddrinfo(host, port, &hints, &found);
     if (error != 0) {
-        *resolution = gai_strerror(error);
-        errno = 0;
+        *reason = gai_strerror(error);
         return -1;
     }
-    int fd = -1;
-    int reason = EADDRNOTAVAIL;
-    for (struct addrinfo *next = found; next != NULL; next = next->ai_next) {
-        fd = socket(next->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd >= 0 && prepare_tcp(fd, next, backlog) == 0) break;
-        reason = errno;
-        if (fd >= 0) close(fd);
-        fd = -1;
+    int written = 0;
+    for (struct addrinfo *next = found; next != NULL && written < count; next = next->ai_next) {
+        if (next->ai_addrlen > sizeof addresses->bytes) continue;
+        memcpy(addresses[written].bytes, next->ai_addr, next->ai_addrlen);
+        addresses[written].length = next->ai_addrlen;
+        written += 1;
     }
     freeaddrinfo(found);
-    if (fd < 0) errno = reason;
-    return fd;
+    return written;
+}
+
+static int open_tcp(const struct clinux_address *address, struct sockaddr_storage *socket_address) {
+    memset(socket_address, 0, sizeof *socket_address);
+    memcpy(socket_address, address->bytes, address->length);
+    return socket(socket_address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+// Closes `fd` if something went wrong with it, and keeps the reason.
+static int keep_or_close(int fd, int result) {
+    if (result >= 0) return fd;
+    int reason = errno;
+    close(fd);
+    errno = reason;
+    return -1;
+}
+
+int clinux_tcp_connect(const struct clinux_address *address) {
+    struct sockaddr_storage target;
+    int fd = open_tcp(address, &target);
+    if (fd < 0) return -1;
+    int result = connect(fd, (const struct sockaddr *)&target, address->length);
+    if (result < 0 && errno == EINPROGRESS) result = 0;
+    return keep_or_close(fd, result);
+}
+
+int clinux_tcp_listen(const struct clinux_address *address, int backlog) {
+    struct sockaddr_storage own;
+    int fd = open_tcp(address, &own);
+    if (fd < 0) return -1;
+    int one = 1;
+    int result = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (result == 0) result = bind(fd, (const struct sockaddr *)&own, address->length);
+    if (result == 0) result = listen(fd, backlog);
+    return keep_or_close(fd, result);
+}
+
+int clinux_address_text(const struct clinux_address *address, char *text, int size) {
+    struct sockaddr_storage shown = {0};
+    memcpy(&shown, address->bytes, address->length);
+    return getnameinfo(
+        (const struct sockaddr *)&shown, address->length, text, (socklen_t)size, NULL, 0,
+        NI_NUMERICHOST);
 }
 
 int clinux_tcp_no_delay(int fd) {

@@ -2,69 +2,33 @@ import CLinux
 import Glibc
 import SystemPackage
 
-/// Where a stream goes to or comes from.
-public enum StreamAddress: Equatable, Sendable, CustomStringConvertible {
-    /// A name or number, and a port.
-    case tcp(host: String, port: UInt16)
-    case unix(path: String)
-
-    /// As it stands in configurations: `tcp://host:port`, `tcp://[::1]:port`, `unix:/path`.
-    public init?(_ text: String) {
-        if text.hasPrefix("unix:") {
-            let path = String(text.dropFirst("unix:".count))
-            guard path.hasPrefix("/") else { return nil }
-            self = .unix(path: path)
-            return
-        }
-        guard text.hasPrefix("tcp://"), let colon = text.lastIndex(of: ":"),
-            let port = UInt16(text[text.index(after: colon)...])
-        else { return nil }
-        var host = text[text.index(text.startIndex, offsetBy: "tcp://".count)..<colon]
-        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-        guard !host.isEmpty, !host.contains("/"), !host.contains("[") else { return nil }
-        self = .tcp(host: String(host), port: port)
-    }
-
-    public var description: String {
-        switch self {
-        case .tcp(let host, let port):
-            host.contains(":") ? "tcp://[\(host)]:\(port)" : "tcp://\(host):\(port)"
-        case .unix(let path): "unix:\(path)"
-        }
-    }
-
-    /// Whether what is sent there stays on this machine.
-    public var isLocal: Bool {
-        switch self {
-        case .unix: true
-        case .tcp(let host, _): host == "localhost" || host == "::1" || host.hasPrefix("127.")
-        }
-    }
-}
-
 /// Why a stream cannot be opened: the name is not known, or the kernel's reason.
 public struct StreamError: Error, Equatable, CustomStringConvertible {
     public let description: String
+
+    public init(_ description: String) {
+        self.description = description
+    }
 }
 
 /// Begins to connect; the descriptor is writable when that has come to an end, and
-/// `connectError` then tells how. Resolving a name may take its time: not for a reactor, unless
-/// the host is a number.
+/// `connectError` then tells how.
 ///
-/// The corresponding C functions are `getaddrinfo`, `socket` and `connect`.
-public func connectStream(_ address: StreamAddress) throws(StreamError) -> OwnedDescriptor {
-    switch address {
-    case .tcp(let host, let port):
-        return try openTCP(host, port, backlog: 0)
-    case .unix(let path):
-        do throws(KernelError) {
+/// The corresponding C functions are `socket` and `connect`.
+public func connectStream(to target: StreamTarget) throws(StreamError) -> OwnedDescriptor {
+    do throws(KernelError) {
+        switch target {
+        case .tcp(var address):
+            return OwnedDescriptor(
+                adopting: try kernelTry("connect") { unsafe clinux_tcp_connect(&address.raw) })
+        case .unix(let path):
             let socket = try openUnixStream()
             let number = socket.rawValue
             try kernelTry("connect") { unsafe clinux_connect_path(number, path) }
             return socket
-        } catch {
-            throw StreamError(description: "\(path): \(error)")
         }
+    } catch {
+        throw StreamError("\(target): \(error)")
     }
 }
 
@@ -82,21 +46,6 @@ public func connectError(_ fd: borrowing OwnedDescriptor) -> KernelError? {
 /// The corresponding C function is `setsockopt` with `TCP_NODELAY`.
 public func disableDelay(_ fd: borrowing OwnedDescriptor) {
     _ = clinux_tcp_no_delay(fd.rawValue)
-}
-
-private func openTCP(
-    _ host: String, _ port: UInt16, backlog: Int32
-) throws(StreamError) -> OwnedDescriptor {
-    var resolution: UnsafePointer<CChar>?
-    let number = unsafe clinux_tcp_socket(host, String(port), backlog, &resolution)
-    guard number < 0 else { return OwnedDescriptor(adopting: number) }
-    let reason = errno
-    if reason == 0, let text = unsafe resolution {
-        throw StreamError(description: "\(host): \(unsafe String(cString: text))")
-    }
-    let error = KernelError(
-        call: backlog > 0 ? "listen" : "connect", errno: Errno(rawValue: reason))
-    throw StreamError(description: "\(StreamAddress.tcp(host: host, port: port)): \(error)")
 }
 
 private func openUnixStream() throws(KernelError) -> OwnedDescriptor {
@@ -117,7 +66,7 @@ public struct StreamListener: ~Copyable, Sendable {
     public init(_ address: StreamAddress, backlog: Int32) throws(StreamError) {
         switch address {
         case .tcp(let host, let port):
-            descriptor = try openTCP(host, port, backlog: backlog)
+            descriptor = try StreamListener.listen(at: host, port, backlog: backlog)
             claim = nil
             isTCP = true
         case .unix(let path):
@@ -127,9 +76,30 @@ public struct StreamListener: ~Copyable, Sendable {
                 claim = consume path
                 isTCP = false
             } catch {
-                throw StreamError(description: error.description)
+                throw StreamError(error.description)
             }
         }
+    }
+
+    /// At the first of the addresses of a name that can be listened at.
+    private static func listen(
+        at host: String, _ port: UInt16, backlog: Int32
+    ) throws(StreamError) -> OwnedDescriptor {
+        let found = try StreamTarget.lookUp(host, port, flags: AI_PASSIVE)
+        var failure = StreamError("\(host): it has no address")
+        for target in found {
+            guard case .tcp(var address) = target else { continue }
+            do throws(KernelError) {
+                return OwnedDescriptor(
+                    adopting: try kernelTry("listen") {
+                        unsafe clinux_tcp_listen(&address.raw, backlog)
+                    })
+            } catch {
+                let place = StreamAddress.tcp(host: host, port: port)
+                failure = StreamError("\(place): \(error)")
+            }
+        }
+        throw failure
     }
 
     private static func listen(
@@ -212,6 +182,22 @@ public func sendStream(to fd: borrowing OwnedDescriptor, _ bytes: Span<UInt8>) -
         })
 }
 
+/// Reads what is there, as far as there is room.
+///
+/// The corresponding C function is `recv` (`MSG_DONTWAIT`).
+public func receiveStream(
+    from fd: borrowing OwnedDescriptor, into room: inout MutableSpan<UInt8>
+) -> StreamOutcome {
+    precondition(!room.isEmpty, "no room to read into")
+    let number = fd.rawValue
+    return StreamOutcome(
+        unsafe room.withUnsafeMutableBytes { room in
+            kernelCall("recv") {
+                unsafe recv(number, room.baseAddress, room.count, Int32(MSG_DONTWAIT))
+            }
+        })
+}
+
 /// Bytes that have arrived on a stream and were not used up. Its room is what a peer can make
 /// us hold. Invariant: `0 ≤ start ≤ end ≤ storage.count`.
 public struct StreamBuffer: ~Copyable, Sendable {
@@ -262,23 +248,26 @@ public struct StreamBuffer: ~Copyable, Sendable {
     }
 
     /// Reads what is there, as far as there is room.
-    ///
-    /// The corresponding C function is `recv` (`MSG_DONTWAIT`).
     public mutating func receive(from fd: borrowing OwnedDescriptor) -> StreamOutcome {
+        var outcome = StreamOutcome.wouldBlock
+        fill { room in
+            outcome = receiveStream(from: fd, into: &room)
+            if case .moved(let count) = outcome { return count }
+            return 0
+        }
+        return outcome
+    }
+
+    /// Lets `write` have the room there is, and takes as many bytes as it says it has written.
+    public mutating func fill(_ write: (inout MutableSpan<UInt8>) -> Int) {
         precondition(!isFull, "no room to read into")
         if start > 0 && storage.count - end < storage.count / 2 { compact() }
-        let number = fd.rawValue
-        let offset = end
-        let outcome = StreamOutcome(
-            unsafe storage.withUnsafeMutableBytes { bytes in
-                let room = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[offset...])
-                return kernelCall("recv") {
-                    unsafe recv(
-                        number, room.baseAddress, room.count, Int32(MSG_DONTWAIT))
-                }
-            })
-        if case .moved(let count) = outcome { end += count }
-        return outcome
+        let free = end..<storage.count
+        var all = storage.mutableSpan
+        var room = all._mutatingExtracting(free)
+        let count = write(&room)
+        precondition((0...free.count).contains(count))
+        end += count
     }
 
     private mutating func compact() {

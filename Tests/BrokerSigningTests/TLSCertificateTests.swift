@@ -113,10 +113,12 @@ struct `TLS by certificates` {
         let (hub, edge) = (try setting.context(setting.hub), try setting.context(setting.edge))
         expect(
             try setting.pair(hub: hub, edge: edge, edgeWants: "hub2"),
-            listener: .alert(42), connector: .wrongName, "\"CN=hub\" is not for \"hub2\"")
+            listener: .alert(42), connector: .wrongName,
+            "\"CN=hub\" of the peer is not for \"hub2\"")
         expect(
             try setting.pair(hub: hub, edge: edge, hubWants: "edge2"),
-            listener: .wrongName, connector: .alert(42), "\"CN=edge\" is not for \"edge2\"")
+            listener: .wrongName, connector: .alert(42),
+            "\"CN=edge\" of the peer is not for \"edge2\"")
         expect(
             try setting.pair(hub: hub, edge: edge, edgeWants: "10.0.0.8"),
             listener: .alert(42), connector: .wrongName)

@@ -72,12 +72,25 @@ int clinux_sendmmsg4(
 int clinux_bind_path(int fd, const char *path);
 int clinux_connect_path(int fd, const char *path);
 
-// socket(2), non-blocking and close-on-exec, for TCP to or at an address that getaddrinfo(3)
-// finds; it may wait for the name service. Sets SO_REUSEADDR and listen(2)s if `backlog` > 0,
-// otherwise connect(2)s, which goes on in the background (EINPROGRESS is success).
-// -1 with errno, or -1 with errno 0 and *resolution set to what gai_strerror(3) says.
-int clinux_tcp_socket(
-    const char *host, const char *port, int backlog, const char **resolution);
+// A socket address of TCP, as it is.
+struct clinux_address {
+    unsigned char bytes[28];
+    unsigned int length;
+};
+
+// getaddrinfo(3) for TCP with more ai_flags: the addresses of a name, in the order in which they
+// are to be tried, at most `count`. It may wait for the name service for a long time, unless
+// AI_NUMERICHOST is among the flags. -1 with *reason set to what gai_strerror(3) says.
+int clinux_resolve(
+    const char *host, const char *port, int flags, struct clinux_address *addresses, int count,
+    const char **reason);
+// socket(2), non-blocking and close-on-exec, and connect(2), which goes on in the background
+// (EINPROGRESS is success).
+int clinux_tcp_connect(const struct clinux_address *address);
+// socket(2), non-blocking and close-on-exec, SO_REUSEADDR, bind(2) and listen(2).
+int clinux_tcp_listen(const struct clinux_address *address, int backlog);
+// getnameinfo(3) with NI_NUMERICHOST: the host of an address; 0 if that is possible.
+int clinux_address_text(const struct clinux_address *address, char *text, int size);
 // TCP_NODELAY.
 int clinux_tcp_no_delay(int fd);
 // getsockname(2) of a TCP socket: its port.
