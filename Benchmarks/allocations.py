@@ -15,7 +15,9 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "curves"))
+import live  # noqa: E402
 
 SHAPES = {
     "one to one": [],
@@ -49,17 +51,17 @@ def bench(broker, socket, environment, shape, messages):
         return counted(pathlib.Path(name))
 
 
-def measure(broker, socket, environment, server, name, messages):
+def measure(broker, server, environment, name, messages):
     """Per message published: allocations of the broker, per publisher, per subscriber."""
     shape = SHAPES[name]
     publishers = int(shape[1]) if shape[:1] == ["--publishers"] else 1
     subscribers = int(shape[1]) if shape[:1] == ["--subscribers"] else 1
-    bench(broker, socket, environment, shape, messages)  # what grows has grown
+    bench(broker, server.socket, environment, shape, messages)  # what grows has grown
     runs = []
     for length in (messages, 3 * messages):
-        before = counted(server)["serve"]
-        workers = bench(broker, socket, environment, shape, length)
-        runs.append((counted(server)["serve"] - before, workers))
+        before, _ = server.counters()
+        workers = bench(broker, server.socket, environment, shape, length)
+        runs.append((server.counters()[0] - before, workers))
     (few, few_workers), (many, many_workers) = runs
     more = 2 * messages * publishers
     side = {role: many_workers[role] - few_workers[role] for role in ("publish", "subscribe")}
@@ -67,22 +69,6 @@ def measure(broker, socket, environment, server, name, messages):
         "shape": name, "broker": round((many - few) / more, 5),
         "publisher": round(side["publish"] / more, 5),
         "subscriber": round(side["subscribe"] / (more * subscribers), 5)}
-
-
-def serve(broker, directory, environment):
-    socket = str(directory / "broker.sock")
-    server = directory / "server"
-    server.mkdir()
-    process = subprocess.Popen(
-        [broker, "serve", "--socket", socket, "--no-acl", "--log-level", "critical"],
-        env=environment | {"CMEASUREMENT_DIRECTORY": str(server)}, stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 20
-    while not os.path.exists(socket):
-        if process.poll() is not None or time.monotonic() > end:
-            sys.exit(f"`{broker} serve` did not start: try it by hand")
-        time.sleep(0.02)
-    return process, socket, server
 
 
 def show(rows, format):
@@ -106,14 +92,9 @@ def main():
     parser.add_argument("--format", choices=["text", "json"], default="text")
     options = parser.parse_args()
     environment = os.environ | {"LD_PRELOAD": os.path.abspath(options.shim)}
-    with tempfile.TemporaryDirectory() as name:
-        process, socket, server = serve(options.broker, pathlib.Path(name), environment)
-        try:
-            rows = [measure(options.broker, socket, environment, server, shape, options.messages)
-                    for shape in options.only or SHAPES]
-        finally:
-            process.terminate()
-            process.wait()
+    with live.Broker(options.broker, shim=options.shim) as server:
+        rows = [measure(options.broker, server, environment, shape, options.messages)
+                for shape in options.only or SHAPES]
     show(rows, options.format)
     wrong = [row for row in rows if options.limit is not None and row["broker"] > options.limit]
     for row in wrong:

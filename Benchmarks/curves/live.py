@@ -6,8 +6,12 @@ import resource
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+import wire  # noqa: E402
 
 EVERYTHING = """version = 1
 [quota]
@@ -19,30 +23,6 @@ uid = ["0-4294967294"]
 allow = ["publish", "subscribe", "block", "inspect"]
 topics = ["#"]
 """
-
-
-def frame(kind, fixed, lead=b"", tail=b"", flags=0):
-    """Protocol/README.md, section 5."""
-    body = fixed + lead + tail
-    return struct.pack("<IBBH", 8 + len(body), kind, flags, len(lead)) + body
-
-
-def packet(*frames):
-    body = b"".join(frames)
-    return b"\xc5\0\xb7\0" + struct.pack("<I", 8 + len(body)) + body
-
-
-HELLO = packet(frame(1, struct.pack("<HH", 1, 1), b"curves"))
-
-
-def subscribe(number, name):
-    """Drops the oldest when it is full."""
-    tail = struct.pack("<H", len(name)) + name
-    return frame(5, struct.pack("<IIIBBBB", number, number, 0, 1, 1, 0, 0), b"", tail)
-
-
-def publish(name, payload):
-    return frame(3, struct.pack("<I", 0), name, payload)
 
 
 def connections_possible(wanted):
@@ -110,7 +90,7 @@ class Broker:
         client.settimeout(30)
         try:
             client.connect(self.socket)
-            client.send(HELLO)
+            client.send(wire.HELLO)
             if client.recv(4096)[12] != 2:
                 raise SystemExit("the broker did not answer HELLO with WELCOME")
         except BaseException:
@@ -123,10 +103,13 @@ class Broker:
         while len(self.held) < count:
             self.held.append(self.connect())
 
-    def heap_bytes(self):
-        """Heap in use, as the shim counts it."""
+    def counters(self):
+        """Allocations so far and bytes of heap in use, as the shim counts them."""
         file = pathlib.Path(self.directory.name) / "counters" / str(self.process.pid)
-        return struct.unpack("=Qq", file.read_bytes()[:16])[1]
+        return struct.unpack("=Qq", file.read_bytes()[:16])
+
+    def heap_bytes(self):
+        return self.counters()[1]
 
     def resident_bytes(self):
         """Memory of the process that is no file's."""

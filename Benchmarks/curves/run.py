@@ -19,6 +19,7 @@ import time
 
 import chart
 import live
+from live import wire
 
 IDLE = [10, 30, 100, 300, 1_000, 3_000, 10_000]
 SIZES = [16, 64, 256, 1_024, 4_096, 16_384, 65_536]
@@ -121,7 +122,7 @@ def subscriptions(server):
     for total in (100, 1_000, 10_000):
         while made < total:
             client = server.held[1 + made % 10]
-            client.send(live.packet(live.subscribe(made, b"curves/device-%d/+" % made)))
+            client.send(wire.packet(wire.subscribe(made, b"curves/device-%d/+" % made)))
             client.recv(4_096)
             made += 1
         points.append((total, (server.heap_bytes() - start) / total))
@@ -169,10 +170,10 @@ def burst(program):
     with live.Broker(program) as server:
         publisher, slow = server.connect(), [server.connect() for _ in range(4)]
         for client in slow:
-            client.send(live.packet(live.subscribe(1, b"burst/#")))
+            client.send(wire.packet(wire.subscribe(1, b"burst/#")))
             client.recv(4_096)
         before = server.resident_bytes()
-        message = live.packet(*[live.publish(b"burst/a", b"x" * 1_000) for _ in range(60)])
+        message = wire.packet(*[wire.publish(0, b"burst/a", b"x" * 1_000) for _ in range(60)])
         for _ in range(400):
             publisher.send(message)
         during = max(wait_until_steady(server), before)
