@@ -24,13 +24,12 @@ struct BatchBuilder: ~Copyable {
     }
 
     static func whole(
-        _ packet: Span<UInt8>, _ deliveries: PacketDecoder.Deliveries, followsReconnect: Bool
+        _ packet: Span<UInt8>, _ deliveries: PacketDecoder.Deliveries, followsReconnect: Bool,
+        in memory: BatchMemory
     ) -> MessageBatch {
-        var bytes = UniqueArray<UInt8>(minimumCapacity: packet.count)
-        bytes.append(copying: packet)
-        return MessageBatch(
+        MessageBatch(
             storage: BatchStorage(
-                bytes: bytes, count: deliveries.messages, lost: deliveries.lost,
+                bytes: memory.copy(of: packet), count: deliveries.messages, lost: deliveries.lost,
                 followsReconnect: followsReconnect))
     }
 
@@ -71,7 +70,8 @@ struct BatchBuilder: ~Copyable {
         }
         return MessageBatch(
             storage: BatchStorage(
-                bytes: bytes, count: count, lost: lost, followsReconnect: followsReconnect))
+                bytes: BatchBytes(bytes: bytes, memory: nil), count: count, lost: lost,
+                followsReconnect: followsReconnect))
     }
 
     private mutating func add(

@@ -20,6 +20,7 @@ final class ClientCore: Sendable {
     let started = OneShot<BrokerSession>()
     /// The latest session.
     let session = Lock<BrokerSession?>(nil)
+    let batchMemory = BatchMemory()
     private let refusalsLeftOut = Lock(0)
 
     init(_ configuration: BrokerClient.Configuration) throws(KernelError) {
@@ -52,7 +53,10 @@ final class ClientCore: Sendable {
         var mustWake = false
         let room = try outbox.withLock { (outbox) throws(BrokerClientError) -> OneShot<Void>? in
             let bodyBytes = topic.count + payload.count
-            if let room = try outbox.roomForPublish(bodyBytes: bodyBytes) { return room }
+            if let room = try outbox.roomForPublish(bodyBytes: bodyBytes) {
+                mustWake = outbox.dispatch(.hurries)
+                return room
+            }
             let token = outbox.takePublishToken()
             if let acknowledgement {
                 ledger.withLock { $0.expectAcknowledgement(token: token, acknowledgement) }

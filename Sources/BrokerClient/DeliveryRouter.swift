@@ -31,7 +31,8 @@ struct DeliveryRouter {
                         packet, count: deliveries.messages, lost: deliveries.lost,
                         followsReconnect: hasGap))
             } else {
-                let batch = BatchBuilder.whole(packet, deliveries, followsReconnect: hasGap)
+                let batch = BatchBuilder.whole(
+                    packet, deliveries, followsReconnect: hasGap, in: core.batchMemory)
                 push(batch, consumer)
             }
             return

@@ -160,16 +160,16 @@ public struct Message: Sendable, Equatable {
 /// The bytes of a batch: a well-formed packet (BatchBuilder has seen to that) whose DELIVER and
 /// LOST frames are all of one subscription.
 final class BatchStorage: Sendable {
-    private let bytes: UniqueArray<UInt8>
+    private let bytes: BatchBytes
     let byteCount: Int
     let count: Int
     let lost: UInt64
     let followsReconnect: Bool
 
     init(
-        bytes: consuming UniqueArray<UInt8>, count: Int, lost: UInt64, followsReconnect: Bool
+        bytes: consuming BatchBytes, count: Int, lost: UInt64, followsReconnect: Bool
     ) {
-        byteCount = bytes.count
+        byteCount = bytes.bytes.count
         self.bytes = bytes
         self.count = count
         self.lost = lost
@@ -186,9 +186,9 @@ final class BatchStorage: Sendable {
     /// A span of a class's own storage cannot be named; that of a parameter can.
     @inline(__always)
     private static func withSpan<Value, Failure: Error>(
-        of bytes: borrowing UniqueArray<UInt8>, _ body: (Span<UInt8>) throws(Failure) -> Value
+        of bytes: borrowing BatchBytes, _ body: (Span<UInt8>) throws(Failure) -> Value
     ) throws(Failure) -> Value {
-        try body(bytes.span)
+        try body(bytes.bytes.span)
     }
 }
 

@@ -57,9 +57,13 @@ struct Outbox: ~Copyable {
     private static let quietNanoseconds: UInt64 = 3_000
     /// How long frames wait for others at most.
     private static let gatherNanoseconds: UInt64 = 50_000
+    /// While packets leave by themselves the thread looks less and less often, down to this: what
+    /// is left at the end of a long burst waits as long.
+    private static let lookNanosecondsMax: UInt64 = 400_000
     /// Fewer frames in that time are no load: the next one is sent at once again.
     private static let gatherFramesMin = 8
-    private static let sparesMax = 4
+    /// Buffers kept for the next packets while all is calm.
+    private static let calmSparesMax = 4
 
     private let pendingBytesMax: Int
     private(set) var link = Link.offline {
@@ -76,16 +80,20 @@ struct Outbox: ~Copyable {
     private var isWatched = false
     /// It is to send at once.
     private var isHurried = false
+    /// When it looks again.
+    private var lookNanoseconds = Outbox.gatherNanoseconds
     /// The caller of `dispatch` is to be told to wake the thread.
     private var owesWake = false
 
+    /// All buffers can hold the largest packet: memory that no packet has reached costs nothing,
+    /// and what large messages need is there again for the next.
     private var current: PacketBuffer
     private var queue = UniqueDeque<PacketBuffer>()
     private var queuedBytes = 0
     private var spares = UniqueArray<PacketBuffer>()
     private var packetBytesMax = Limits.packetBytesMin
     private(set) var messageBytesMax = 0
-    /// Capacity of ordinary buffers.
+    /// Packets of several frames are no larger.
     private var batchBytes = Limits.packetBytesMin
     private var lastSendNanoseconds: UInt64 = 0
     /// Counted apart: the broker answers publishes of consecutive tokens together.
@@ -101,7 +109,7 @@ struct Outbox: ~Copyable {
 
     init(pendingBytesMax: Int) {
         self.pendingBytesMax = pendingBytesMax
-        current = PacketBuffer(capacityBytes: batchBytes)
+        current = PacketBuffer(capacityBytes: packetBytesMax)
     }
 
     var isOnline: Bool {
@@ -151,6 +159,8 @@ extension Outbox {
             let waiter = OneShot<Void>()
             roomWaiters.removeAll { $0.isAbandoned }
             roomWaiters.append(waiter)
+            // Nobody will write until there is room.
+            isHurried = true
             return waiter
         }
         makeRoom(frameBytes)
@@ -214,16 +224,11 @@ extension Outbox {
     }
 
     private mutating func makeRoom(_ frameBytes: Int) {
-        if current.freeBytes >= frameBytes { return }
-        if !current.isEmpty {
-            if case .online(let socket) = link, !isBacklogged {
-                sendCurrent(socket)
-            } else {
-                queueCurrent()
-            }
-        }
-        if current.freeBytes < frameBytes {
-            recycle(replaceCurrent(bytes: frameBytes + PacketHeader.byteCount))
+        if current.isEmpty || current.byteCount + frameBytes <= batchBytes { return }
+        if case .online(let socket) = link, !isBacklogged {
+            sendCurrent(socket)
+        } else {
+            queueCurrent()
         }
     }
 }
@@ -267,6 +272,7 @@ extension Outbox {
         if let breakage { return .broken(breakage) }
         if isBacklogged { return .blocked }
         if let deadline { return .gathering(untilNanoseconds: deadline) }
+        while spares.count > Self.calmSparesMax { spares.removeLast() }
         return .everything
     }
 
@@ -276,10 +282,14 @@ extension Outbox {
     private mutating func sendGathered(_ socket: Socket) -> UInt64? {
         if isWatched, !isHurried, !isClosing, roomWaiters.isEmpty {
             // What waits came after the latest packet, and so no earlier than that.
-            let deadline = lastSendNanoseconds + Self.gatherNanoseconds
-            if Clock.monotonicNanoseconds() < deadline { return deadline }
+            let now = Clock.monotonicNanoseconds()
+            if now < lastSendNanoseconds + Self.gatherNanoseconds {
+                defer { lookNanoseconds = min(2 * lookNanoseconds, Self.lookNanosecondsMax) }
+                return now + lookNanoseconds
+            }
         }
         isHurried = false
+        lookNanoseconds = Self.gatherNanoseconds
         isWatched = isWatched && current.frameCount >= Self.gatherFramesMin && !isClosing
         sendCurrent(socket)
         return isWatched ? lastSendNanoseconds + Self.gatherNanoseconds : nil
@@ -321,11 +331,7 @@ extension Outbox {
             return
         }
         sealedCount += 1
-        if current.capacityBytes == batchBytes {
-            current.clear()
-        } else {
-            recycle(replaceCurrent(bytes: batchBytes))
-        }
+        current.clear()
     }
 
     /// - Returns: false if the packet has to wait, or never will be sent.
@@ -352,22 +358,15 @@ extension Outbox {
         current.seal()
         sealedCount += 1
         queuedBytes += current.byteCount
-        queue.append(replaceCurrent(bytes: batchBytes))
+        var packet = spares.popLast() ?? PacketBuffer(capacityBytes: packetBytesMax)
+        swap(&packet, &current)
+        queue.append(packet)
     }
 
-    private mutating func replaceCurrent(bytes: Int) -> PacketBuffer {
-        var next = takeBuffer(bytes: bytes)
-        swap(&next, &current)
-        return next
-    }
-
-    private mutating func takeBuffer(bytes: Int) -> PacketBuffer {
-        if bytes <= batchBytes, let spare = spares.popLast() { return spare }
-        return PacketBuffer(capacityBytes: max(bytes, batchBytes))
-    }
-
+    /// As many as could be pending are kept under load: fresh memory costs more than filling it.
     private mutating func recycle(_ buffer: consuming PacketBuffer) {
-        guard buffer.capacityBytes == batchBytes, spares.count < Self.sparesMax else { return }
+        guard buffer.capacityBytes == packetBytesMax, spares.count * batchBytes < pendingBytesMax
+        else { return }
         buffer.clear()
         spares.append(buffer)
     }
@@ -386,9 +385,9 @@ extension Outbox {
         messageBytesMax = limits.messageBytesMax
         batchBytes = min(Limits.batchBytesTarget, limits.packetBytesMax)
         spares.removeAll()
-        current = PacketBuffer(capacityBytes: batchBytes)
+        current = PacketBuffer(capacityBytes: packetBytesMax)
         for request in requests {
-            if current.freeBytes < request.byteCount { queueCurrent() }
+            if current.byteCount + request.byteCount > batchBytes { queueCurrent() }
             if current.freeBytes < request.byteCount {
                 current = PacketBuffer(capacityBytes: request.byteCount + PacketHeader.byteCount)
             }

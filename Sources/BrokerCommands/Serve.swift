@@ -64,7 +64,11 @@ struct Serve: AsyncParsableCommand {
 
     init() {}
 
+    /// Queues of large messages grow and shrink all the time.
+    private static let freedBytesKept: Int32 = 4 * 1_048_576
+
     func run() async throws {
+        CurrentProcess.keepFreedMemory(bytes: Self.freedBytesKept)
         let diagnostics = Diagnostics(command: "serve")
         if socket.path == SystemBroker.socketPath { try SystemBroker.makeDirectory() }
         let logger = makeLogger()

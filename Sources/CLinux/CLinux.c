@@ -1,5 +1,6 @@
 #include "CLinux.h"
 
+#include <malloc.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -223,6 +224,10 @@ int clinux_namespace_owner(int fd, uint32_t *uid) {
 }
 
 int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+int clinux_keep_freed_memory(int bytes) {
+    return mallopt(M_MMAP_THRESHOLD, bytes) && mallopt(M_TRIM_THRESHOLD, bytes) ? 0 : -1;
+}
 
 int clinux_unread_output(int fd) {
     int bytes = 0;

@@ -167,6 +167,35 @@ import Testing
         }
     }
 
+    @Test func `little room makes publishing slow, not impossible`() async throws {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect { $0.pendingBytesMax = 30 }
+        let publishing = Task {
+            for _ in 0..<200 { try await client.publish("0123456789", to: "t") }
+        }
+        let tokens = try await session.receiveFrames(200).compactMap(\.token)
+        #expect(tokens == Array(1...200))
+        try await publishing.value
+    }
+
+    @Test func `large and small messages keep their order and their bytes`() async throws {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect()
+        let sizes = [1, 70_000, 3, 65_536, 65_536, 10_000, 60_000, 200_000, 0, 64_000, 5_000]
+        let publishing = Task {
+            for (index, size) in sizes.enumerated() {
+                let payload = [UInt8](repeating: UInt8(index), count: size)
+                try await client.publish(payload, to: "t")
+            }
+        }
+        let payloads = try await session.receiveFrames(sizes.count).compactMap(\.payload)
+        try await publishing.value
+        #expect(payloads.map(\.count) == sizes)
+        for (index, payload) in payloads.enumerated() {
+            #expect(payload.allSatisfy { $0 == UInt8(index) })
+        }
+    }
+
     @Test func `an acknowledged publish behind others does not wait for more of them`()
         async throws
     {
