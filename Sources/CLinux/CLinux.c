@@ -1,6 +1,5 @@
 #include "CLinux.h"
 
-#include <malloc.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -225,10 +224,6 @@ int clinux_namespace_owner(int fd, uint32_t *uid) {
 
 int clinux_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 
-int clinux_keep_freed_memory(int bytes) {
-    return mallopt(M_MMAP_THRESHOLD, bytes) && mallopt(M_TRIM_THRESHOLD, bytes) ? 0 : -1;
-}
-
 int clinux_unread_output(int fd) {
     int bytes = 0;
     return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -1;
@@ -241,6 +236,15 @@ int clinux_set_timer_slack(long nanoseconds) {
 void clinux_malloc_trim(void) {
 #ifdef __GLIBC__
     malloc_trim(0);
+#endif
+}
+
+void clinux_keep_freed_memory(int bytes) {
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, bytes);
+    mallopt(M_TRIM_THRESHOLD, bytes);
+#else
+    (void)bytes;
 #endif
 }
 

@@ -41,16 +41,6 @@ public enum CurrentProcess {
         return capabilities & needed == needed
     }
 
-    /// Keeps so much freed memory for the next allocations, in place of giving it back and
-    /// having the kernel clear it again. For programs that own their process.
-    ///
-    /// The corresponding C function is `mallopt` (`M_TRIM_THRESHOLD`, `M_MMAP_THRESHOLD`).
-    public static func keepFreedMemory(bytes: Int32) {
-        precondition(bytes > 0 && bytes <= 1 << 25, "at most 32 MiB, the largest heap allocation")
-        let result = clinux_keep_freed_memory(bytes)
-        precondition(result == 0, "glibc refuses its own options")
-    }
-
     /// Does not end on SIGHUP until somebody waits for that signal.
     ///
     /// The corresponding C function is `signal` with `SIG_IGN`.
@@ -88,6 +78,16 @@ public enum CurrentProcess {
     /// The corresponding C function is `malloc_trim`.
     public static func returnFreeMemory() {
         clinux_malloc_trim()
+    }
+
+    /// Keeps up to so many bytes of freed memory for the next allocations: otherwise large blocks
+    /// go to the system and come back, cleared, all the time. For programs that own their
+    /// process.
+    ///
+    /// The corresponding C function is `mallopt` (`M_TRIM_THRESHOLD`, `M_MMAP_THRESHOLD`).
+    public static func keepFreedMemory(bytes: Int32) {
+        precondition(bytes > 0 && bytes <= 1 << 25, "at most 32 MiB, the largest block of a heap")
+        clinux_keep_freed_memory(bytes)
     }
 
     /// False if the limit may not be set; the hard limit stays.

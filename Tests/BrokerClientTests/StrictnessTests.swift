@@ -36,7 +36,8 @@ import Testing
             #expect(throws: Never.self, "\(vector)") { try decoder.decode(bytes.span) }
             let deliveries = decoder.deliveries
             if deliveries.frames == 0 || deliveries.isMixed { continue }
-            let batch = BatchBuilder.whole(bytes.span, deliveries, followsReconnect: false)
+            let batch = BatchBuilder.whole(
+                bytes.span, deliveries, followsReconnect: false, in: BatchMemory())
             #expect(batch.messages().count == batch.count, "\(vector)")
         }
     }

@@ -116,9 +116,6 @@ int clinux_namespace_owner(int fd, uint32_t *uid);
 // prctl(2) PR_SET_NAME for the calling thread; at most 15 bytes are kept.
 int clinux_set_thread_name(const char *name);
 
-// mallopt(3): up to so many bytes that were freed are kept for the next allocation.
-int clinux_keep_freed_memory(int bytes);
-
 // ioctl(2) SIOCOUTQ: what was sent and the peer has not read, as the kernel accounts it; or -1.
 int clinux_unread_output(int fd);
 
@@ -127,6 +124,9 @@ int clinux_set_timer_slack(long nanoseconds);
 
 // malloc_trim(3), where the C library has it.
 void clinux_malloc_trim(void);
+
+// mallopt(3), likewise: up to so many bytes that were freed are kept for the next allocation.
+void clinux_keep_freed_memory(int bytes);
 
 // The symbolic name of an error number ("EADDRINUSE"), or NULL.
 const char *clinux_errno_name(int number);
