@@ -92,12 +92,14 @@ struct StatusText {
     /// Who holds how much of what it may hold.
     mutating func renderByUser() -> String {
         var table = TextTable([
-            "USER", "CONNECTIONS", "WITHOUT HELLO", "HELD", "SUBSCRIPTIONS", "QUEUED BYTES",
-            "CONNECTIONS/S", "MESSAGES/S", "BYTES/S",
+            "USER", "CONNECTIONS", "WITHOUT HELLO", "HELD", "SUBSCRIPTIONS", "THEIR BYTES",
+            "QUEUED BYTES", "CONNECTIONS/S", "MESSAGES/S", "BYTES/S",
         ])
         for account in document["users"]?.array ?? [] {
             let limits = account["limits"]
-            var holds = ["connections", "greetings", "subscriptions", "queuedBytes"].map { key in
+            var holds = [
+                "connections", "greetings", "subscriptions", "subscriptionBytes", "queuedBytes",
+            ].map { key in
                 "\(cell(account, key))/\(limits?[key]?.text ?? "?")"
             }
             holds.insert(cell(account, "held"), at: 2)

@@ -304,7 +304,8 @@ struct AccessFileReader {
     private static var quotaKeys: [String: WritableKeyPath<QuotaLimits, Int>] {
         [
             "connections": \.connections, "greetings": \.greetings,
-            "subscriptions": \.subscriptions, "queued_bytes": \.queuedBytes,
+            "subscriptions": \.subscriptions, "subscription_bytes": \.subscriptionBytes,
+            "queued_bytes": \.queuedBytes,
             "connections_per_second": \.connectionsPerSecond,
             "connection_burst": \.connectionBurst,
             "messages_per_second": \.messagesPerSecond, "message_burst": \.messageBurst,

@@ -37,18 +37,29 @@ extension Broker {
         let subject = subject(of: context.record, session: slot)
         let decision = access.rights(of: subject).decide(action, topic: Span())
         note(decision, action, Span(), subject)
-        if decision.isAllowed { return true }
+        var reason = ReasonCode.notPermitted
+        var text = explain(what, decision)
+        if decision.isAllowed {
+            guard let exceeded = chargeDocument(context) else { return true }
+            (reason, text) = (.quotaExceeded, exceeded.explanation)
+        }
         statistics.requestsRefused += 1
-        let text = explain(what, decision)
         effects.note(
-            .requestRefused, sessions[slot], .notPermitted, text,
-            denial: denial(decision, action, [], subject))
+            .requestRefused, sessions[slot], reason, text,
+            denial: decision.isAllowed ? nil : denial(decision, action, [], subject))
         reply(
             slot,
-            ReplyFrame(
-                token: token, reason: .notPermitted, request: request, explanation: text),
+            ReplyFrame(token: token, reason: reason, request: request, explanation: text),
             into: &effects)
         return false
+    }
+
+    /// The answer to such a request is a document that tells of every session and subscription:
+    /// it counts as that many messages.
+    private mutating func chargeDocument(_ context: PacketContext) -> QuotaExceeded? {
+        guard context.isRateLimited else { return nil }
+        return quotas.chargeMessages(
+            sessions[context.session].account, count: 10 + sessionCount + subscriptionCount)
     }
 
     // MARK: Words

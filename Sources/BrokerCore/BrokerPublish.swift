@@ -255,7 +255,7 @@ extension Broker {
         subscriptions[subscription].queue.prepend(notice, in: &pool)
     }
 
-    private mutating func lose(_ count: Int, of subscription: Int) {
+    mutating func lose(_ count: Int, of subscription: Int) {
         statistics.messagesLost += UInt64(count)
         subscriptions[subscription].messagesLost += UInt64(count)
     }

@@ -63,6 +63,10 @@ extension Broker {
         _ id: SessionID, _ packet: Span<UInt8>, from identity: PacketIdentity,
         at offset: Int = 0, nowNanoseconds: UInt64, into effects: inout Effects
     ) -> Int? {
+        guard packet.count <= configuration.packetBytesMax else {
+            oversizedPacketReceived(id, nowNanoseconds: nowNanoseconds, into: &effects)
+            return nil
+        }
         guard let slot = readingSlot(of: id) else { return nil }
         var rest: Int?
         if offset == 0 {
@@ -107,7 +111,7 @@ extension Broker {
         statistics.packetsEmpty += 1
     }
 
-    /// A packet larger than any the protocol allows arrived, cut short.
+    /// A packet arrived that is larger than the broker takes; it may have been cut short.
     package mutating func oversizedPacketReceived(
         _ id: SessionID, nowNanoseconds: UInt64, into effects: inout Effects
     ) {
@@ -115,7 +119,7 @@ extension Broker {
         statistics.packetsMalformed += 1
         doom(
             slot, .packetTooLarge,
-            "a packet was larger than \(Limits.packetBytesMax) bytes; "
+            "a packet was larger than \(configuration.packetBytesMax) bytes; "
                 + "see packetBytesMax in WELCOME")
         endDoomed(nowNanoseconds: nowNanoseconds, into: &effects)
     }

@@ -156,6 +156,9 @@ extension Broker {
             let index = Int(slot)
             effects.note(
                 .sessionEnded, sessions[index], farewell.reason, farewell.explanation)
+            for subscription in sessions[index].subscriptions.values {
+                lose(queuedDeliveries(of: Int(subscription)), of: Int(subscription))
+            }
             discardSubscriptions(of: index, into: &effects)
             drain(index, farewell, nowNanoseconds: nowNanoseconds, into: &effects)
         }

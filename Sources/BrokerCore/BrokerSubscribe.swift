@@ -18,8 +18,10 @@ extension Broker {
             reply(slot, answer, into: &effects)
             return
         }
+        let bytes = Subscription.bytes(
+            filters: frame.filters, ranges: frame.uidRanges.count + frame.gidRanges.count)
         do {
-            try quotas.chargeSubscription(sessions[slot].account)
+            try quotas.chargeSubscription(sessions[slot].account, bytes: bytes)
         } catch {
             answer.reason = .quotaExceeded
             answer.explanation = error.explanation
@@ -27,7 +29,7 @@ extension Broker {
             reply(slot, answer, into: &effects)
             return
         }
-        let subscription = makeSubscription(frame, context)
+        let subscription = makeSubscription(frame, bytes: bytes, context)
         localInterestChanged(frame.filters, by: 1, into: &effects)
         reply(slot, answer, into: &effects)
         if frame.wantsSystemTopics {
@@ -121,7 +123,7 @@ extension Broker {
     }
 
     private mutating func makeSubscription(
-        _ frame: SubscribeFrame, _ context: PacketContext
+        _ frame: SubscribeFrame, bytes: Int, _ context: PacketContext
     ) -> Int {
         let slot = context.session
         let index = Int(freeSubscriptions.popLast() ?? Int32(subscriptions.count))
@@ -140,6 +142,7 @@ extension Broker {
         subscription.gidRanges = frame.gidRanges.map { IDRange(first: $0.first, last: $0.last) }
         subscription.isSelective = !frame.uidRanges.isEmpty || !frame.gidRanges.isEmpty
         subscription.filters = frame.filters
+        subscription.bytes = bytes
         subscription.subject = subject(of: context.record, session: slot)
         for filter in frame.filters {
             subscription.entries.append(
@@ -166,7 +169,7 @@ extension Broker {
                 sessions[slot].account, bytes: pool[packet].buffer.capacityBytes)
             pool.giveBack(packet)
         }
-        quotas.releaseSubscription(sessions[slot].account)
+        quotas.releaseSubscription(sessions[slot].account, bytes: subscriptions[index].bytes)
         sessions[slot].subscriptions[subscriptions[index].number] = nil
         let generation = subscriptions[index].generation
         subscriptions[index] = Subscription()

@@ -10,6 +10,8 @@ package struct UserAccount: Equatable, Sendable {
     /// Of them, those that came too fast and are not read yet.
     package internal(set) var held = 0
     package internal(set) var subscriptions = 0
+    /// Memory of the subscriptions, as `Subscription.bytes` reckons it.
+    package internal(set) var subscriptionBytes = 0
     package internal(set) var queuedBytes = 0
 }
 
@@ -18,6 +20,7 @@ package struct QuotaLimits: Equatable, Sendable {
     package var connections = Limits.connectionsPerUserMax
     package var greetings = Limits.greetingsPerUserMax
     package var subscriptions = Limits.subscriptionsPerUserMax
+    package var subscriptionBytes = Limits.subscriptionBytesPerUserMax
     package var queuedBytes = Limits.queueBytesPerUserMax
     /// Connections that come faster are held: they are read when it is their turn; 0: no limit.
     package var connectionsPerSecond = Limits.connectionsPerSecondMax
@@ -66,6 +69,7 @@ package struct QuotaExceeded: Error, Equatable {
         case connections
         case greetings = "connections without HELLO"
         case subscriptions
+        case subscriptionBytes = "bytes of subscriptions"
         case queuedBytes = "queued bytes"
         case messages = "published messages a second"
         case bytes = "published bytes a second"
@@ -311,19 +315,26 @@ struct QuotaTable {
         resting[uid] = rates[slot]
     }
 
-    mutating func chargeSubscription(_ slot: Int) throws(QuotaExceeded) {
-        guard accounts[slot].subscriptions < limits[slot].subscriptions else {
+    mutating func chargeSubscription(_ slot: Int, bytes: Int) throws(QuotaExceeded) {
+        let (held, allowed) = (accounts[slot], limits[slot])
+        guard held.subscriptions < allowed.subscriptions else {
             throw QuotaExceeded(
-                resource: .subscriptions, limit: limits[slot].subscriptions,
-                uid: accounts[slot].uid)
+                resource: .subscriptions, limit: allowed.subscriptions, uid: held.uid)
         }
-        precondition(accounts[slot].connections > 0, "a charge for nobody")
+        guard held.subscriptionBytes + bytes <= allowed.subscriptionBytes else {
+            throw QuotaExceeded(
+                resource: .subscriptionBytes, limit: allowed.subscriptionBytes, uid: held.uid)
+        }
+        precondition(held.connections > 0 && bytes > 0, "a charge for nobody or nothing")
         accounts[slot].subscriptions += 1
+        accounts[slot].subscriptionBytes += bytes
     }
 
-    mutating func releaseSubscription(_ slot: Int) {
+    mutating func releaseSubscription(_ slot: Int, bytes: Int) {
         precondition(accounts[slot].subscriptions > 0)
+        precondition(accounts[slot].subscriptionBytes >= bytes)
         accounts[slot].subscriptions -= 1
+        accounts[slot].subscriptionBytes -= bytes
     }
 
     func mayQueue(_ slot: Int, bytes: Int) -> Bool {
@@ -358,6 +369,16 @@ struct QuotaTable {
         if let exceeded = exceededRate(slot, bytes: bytes) { return exceeded }
         rates[slot].messages.take(1)
         rates[slot].bytes.take(bytes)
+        return nil
+    }
+
+    /// The same for what costs as much as several messages.
+    mutating func chargeMessages(_ slot: Int, count: Int) -> QuotaExceeded? {
+        guard rates[slot].messages.mayTake(count) else {
+            return QuotaExceeded(
+                resource: .messages, limit: rates[slot].messages.limit, uid: accounts[slot].uid)
+        }
+        rates[slot].messages.take(count)
         return nil
     }
 

@@ -110,6 +110,8 @@ struct Subscription {
     var rights = RightsTable.Place()
     /// Their entries in the trie.
     var entries: [Int32] = []
+    /// What is charged for it, beside its queue.
+    var bytes = 0
 
     var queue = PacketQueue()
     var isReady = false
@@ -124,6 +126,15 @@ struct Subscription {
 
     var messagesDelivered: UInt64 = 0
     var messagesLost: UInt64 = 0
+
+    /// The memory that a subscription takes, roughly: a place of its own, and for each filter the
+    /// bytes twice (whole, and level by level) and a node of the trie for each level.
+    static func bytes(filters: [[UInt8]], ranges: Int) -> Int {
+        let (place, perFilter, perLevel, perRange) = (512, 64, 160, 8)
+        let levels = filters.reduce(0) { $0 + 1 + $1.count { $0 == Topic.separator } }
+        let text = filters.reduce(0) { $0 + 2 * $1.count }
+        return place + filters.count * perFilter + text + levels * perLevel + ranges * perRange
+    }
 
     func admits(uid: UInt32, gid: UInt32) -> Bool {
         let admitsUID = uidRanges.isEmpty || uidRanges.contains { $0.contains(uid) }

@@ -334,15 +334,7 @@ struct Reactor: ~Copyable {
     }
 
     private mutating func perform(_ pending: borrowing Effects) {
-        for request in pending.statusRequests {
-            let document = StatusDocument.encode(
-                broker.snapshot(nowNanoseconds: nowNanoseconds), rules: rulesStatus,
-                linkFile: linkFileStatus,
-                links: links.shellStatus(nowNanoseconds: nowNanoseconds))
-            broker.answerStatus(
-                request, document: document.span, nowNanoseconds: nowNanoseconds,
-                into: &effects)
-        }
+        answerStatus(pending.statusRequests)
         for request in pending.adminRequests { administer(request) }
         for id in pending.dirty {
             if let connection = connection(id) { queueOutput(of: connection) }
@@ -361,6 +353,19 @@ struct Reactor: ~Copyable {
             if let connection = connection(id) { close(connection) }
         }
         if pending.bytesFreed >= Self.bytesWorthReturning { CurrentProcess.returnFreeMemory() }
+    }
+
+    /// However many ask in one turn, the document is written once.
+    private mutating func answerStatus(_ requests: [Effects.StatusRequest]) {
+        guard !requests.isEmpty else { return }
+        let document = StatusDocument.encode(
+            broker.snapshot(nowNanoseconds: nowNanoseconds), rules: rulesStatus,
+            linkFile: linkFileStatus, links: links.shellStatus(nowNanoseconds: nowNanoseconds))
+        for request in requests {
+            broker.answerStatus(
+                request, document: document.span, nowNanoseconds: nowNanoseconds,
+                into: &effects)
+        }
     }
 
     private mutating func setPaused(_ connection: Connection, _ isPaused: Bool) {

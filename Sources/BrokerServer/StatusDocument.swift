@@ -191,6 +191,7 @@ enum StatusDocument {
         let greetings: Int
         let held: Int
         let subscriptions: Int
+        let subscriptionBytes: Int
         let queuedBytes: Int
         let limits: Limits
 
@@ -201,6 +202,7 @@ enum StatusDocument {
             greetings = account.greetings
             held = account.held
             subscriptions = account.subscriptions
+            subscriptionBytes = account.subscriptionBytes
             queuedBytes = account.queuedBytes
         }
     }
@@ -223,6 +225,7 @@ extension StatusDocument {
         let connections: Int
         let greetings: Int
         let subscriptions: Int
+        let subscriptionBytes: Int
         let queuedBytes: Int
         let connectionsPerSecond: Int
         let messagesPerSecond: Int
@@ -232,6 +235,7 @@ extension StatusDocument {
             connections = limits.connections
             greetings = limits.greetings
             subscriptions = limits.subscriptions
+            subscriptionBytes = limits.subscriptionBytes
             queuedBytes = limits.queuedBytes
             connectionsPerSecond = limits.connectionsPerSecond
             messagesPerSecond = limits.messagesPerSecond

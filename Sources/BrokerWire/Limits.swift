@@ -26,6 +26,8 @@ public enum Limits {
 
     public static let subscriptionsPerSessionMax = 16_384
     public static let subscriptionsPerUserMax = 65_536
+    /// Memory of one user's subscriptions: enough for that many with one common filter each.
+    public static let subscriptionBytesPerUserMax = 128 * 1_048_576
     public static let connectionsPerUserMax = 4_096
     /// Connections a second of one opener uid, after as many at once as it may have.
     public static let connectionsPerSecondMax = 200

@@ -71,6 +71,20 @@ final class CoreHarness {
         return client
     }
 
+    /// A publisher with uid 1000, and with uid 1001 a subscriber that stops to read.
+    ///
+    /// - Parameter packets: how many its socket still takes.
+    func joinPair(
+        _ filter: String, overflow: OverflowPolicy = .disconnect, queueBytesMax: UInt32 = 0,
+        blockedAfter packets: Int = 0
+    ) throws -> (publisher: Int, slow: Int) {
+        let publisher = try join(uid: 1000)
+        let slow = try join(uid: 1001)
+        subscribe(slow, 1, filter, overflow: overflow, queueBytesMax: queueBytesMax)
+        block(slow, afterPackets: packets)
+        return (publisher, slow)
+    }
+
     /// The client closes its end, or dies.
     func close(_ client: Int) {
         guard !clients[client].isClosed else { return }

@@ -99,7 +99,7 @@ final class JudgedRun {
             endedAsUnknown.insert(client)
             return
         }
-        let frames = (0..<random.int(in: 1...6)).map { _ in frame() }
+        let frames = fitting((0..<random.int(in: 1...6)).map { _ in frame() })
         let before = harness.broker.statistics
         let sequence = harness.broker.nextSequence
         harness.send(client, from: .attested(sender.attestation)) { packet in
@@ -114,6 +114,18 @@ final class JudgedRun {
         let isEnding = harness.broker.isEnding(harness.clients[client].id)
         let sent = frames.count { if case .publish = $0 { true } else { false } }
         if !isEnding && sent != Int(publishCount) { fail("publishes were not looked at") }
+    }
+
+    /// As many of them as fit into a packet that the broker takes.
+    private func fitting(_ frames: [Judge.Frame]) -> [Judge.Frame] {
+        var packet = PacketBuffer(capacityBytes: Limits.packetBytesMax)
+        var count = 0
+        for frame in frames {
+            append(frame, to: &packet)
+            if packet.byteCount > harness.broker.configuration.packetBytesMax { break }
+            count += 1
+        }
+        return Array(frames.prefix(count))
     }
 
     private func attestation(of opener: Peer) -> Attestation {

@@ -55,6 +55,23 @@ struct OverflowTests {
         harness.expectNothingLeft()
     }
 
+    @Test("What waited for a subscriber that is ended is counted as lost")
+    func discardedIsLost() throws {
+        let harness = CoreHarness()
+        let (publisher, slow) = try harness.joinPair("#", queueBytesMax: 16_384)
+        harness.subscribe(slow, 2, "t", queueBytesMax: 65_536)
+        var published: UInt64 = 0
+        while harness.broker.statistics.subscribersTooSlow == 0 && published < 1_000 {
+            publish(harness, publisher, 0..<1)
+            published += 1
+        }
+        #expect(published > 10)
+        let lost = harness.broker.statistics.messagesLost
+        #expect(lost == 2 * published)
+        #expect(harness.broker.statistics.messagesDelivered == 0)
+        harness.expectNothingLeft()
+    }
+
     @Test(
         "A queue never holds more than its limit, but always one message",
         arguments: [
@@ -64,11 +81,8 @@ struct OverflowTests {
         for overflow in [OverflowPolicy.disconnect, .dropOldest] {
             for bytes in [10, 3_000, 5_000, 70_000] {
                 let harness = CoreHarness()
-                let publisher = try harness.join(uid: 1000)
-                let slow = try harness.join(uid: 1001)
-                harness.subscribe(
-                    slow, 1, "#", overflow: overflow, queueBytesMax: UInt32(limit))
-                harness.block(slow)
+                let (publisher, slow) = try harness.joinPair(
+                    "#", overflow: overflow, queueBytesMax: UInt32(limit))
                 for number in 0..<60 {
                     publish(harness, publisher, number..<(number + 1), bytes: bytes)
                     let queued = harness.broker.quotas.active.first { $0.uid == 1001 }
@@ -90,10 +104,8 @@ struct OverflowTests {
     @Test("Drop-oldest tells at the place of the loss how many are missing")
     func dropOldest() throws {
         let harness = CoreHarness()
-        let publisher = try harness.join(uid: 1000)
-        let slow = try harness.join(uid: 1001)
-        harness.subscribe(slow, 1, "#", overflow: .dropOldest, queueBytesMax: 16_384)
-        harness.block(slow, afterPackets: 3)
+        let (publisher, slow) = try harness.joinPair(
+            "#", overflow: .dropOldest, queueBytesMax: 16_384, blockedAfter: 3)
         publish(harness, publisher, 0..<300)
         var next = 0
         for step in 0..<20 {
@@ -114,10 +126,8 @@ struct OverflowTests {
     @Test("Large messages push out what is older, exactly")
     func dropOldestLarge() throws {
         let harness = CoreHarness()
-        let publisher = try harness.join(uid: 1000)
-        let slow = try harness.join(uid: 1001)
-        harness.subscribe(slow, 1, "#", overflow: .dropOldest, queueBytesMax: 300_000)
-        harness.block(slow)
+        let (publisher, slow) = try harness.joinPair(
+            "#", overflow: .dropOldest, queueBytesMax: 300_000)
         let largest = harness.broker.configuration.messageBytesMax
         var number = 0
         for bytes in [10, 100_000, 10, largest - 1, 10, 70_000, 70_000, 70_000, 70_000, 2_000] {

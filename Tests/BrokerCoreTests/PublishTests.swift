@@ -209,6 +209,17 @@ struct PublishTests {
         }
     }
 
+    @Test("A packet above packetBytesMax ends the session, and nothing in it is taken")
+    func oversizedPacket() throws {
+        let harness = CoreHarness(
+            Sample.configuration(packetBytesMax: Limits.packetBytesMin))
+        let client = try harness.join(uid: 1000)
+        harness.publish(client, "t", [UInt8](repeating: 0, count: 1_000), count: 17)
+        #expect(harness.take(client).map(\.disconnectReason) == [.packetTooLarge])
+        #expect(harness.broker.statistics.messagesAccepted == 0)
+        harness.expectNothingLeft()
+    }
+
     @Test("No packet is larger than packetBytesMax, however small that is")
     func smallPackets() throws {
         let harness = CoreHarness(

@@ -1,3 +1,4 @@
+import BrokerWire
 import Testing
 
 @testable import BrokerCore
@@ -24,14 +25,63 @@ struct QuotaTests {
     func explanation() throws {
         var quotas = table { $0.subscriptions = 2 }
         let account = try quotas.openConnection(uid: 7)
-        try quotas.chargeSubscription(account)
-        try quotas.chargeSubscription(account)
+        try quotas.chargeSubscription(account, bytes: 600)
+        try quotas.chargeSubscription(account, bytes: 600)
         let error = #expect(throws: QuotaExceeded.self) {
-            try quotas.chargeSubscription(account)
+            try quotas.chargeSubscription(account, bytes: 600)
         }
         #expect(error?.explanation == "uid 7 is at its limit of 2 subscriptions")
-        quotas.releaseSubscription(account)
-        try quotas.chargeSubscription(account)
+        quotas.releaseSubscription(account, bytes: 600)
+        try quotas.chargeSubscription(account, bytes: 600)
+    }
+
+    @Test("Long filters use the user's memory for subscriptions up, and give it back")
+    func subscriptionBytes() throws {
+        var configuration = Sample.configuration()
+        configuration.quotaLimits.subscriptionBytes = 100_000
+        let harness = CoreHarness(configuration)
+        let greedy = try harness.join(uid: 1001)
+        let modest = try harness.join(uid: 1002)
+        let filter = String(repeating: "a/", count: 60) + String(repeating: "b", count: 800)
+        var number: UInt32 = 0
+        var answer: ReplyFrame?
+        repeat {
+            number += 1
+            answer = harness.subscribe(greedy, number, "\(number)/" + filter)
+        } while answer?.reason == .success && number < 1_000
+        #expect(answer?.reason == .quotaExceeded)
+        #expect(answer?.explanation == "uid 1001 is at its limit of 100000 bytes of subscriptions")
+        let held = try #require(harness.broker.quotas.active.first { $0.uid == 1001 })
+        #expect(held.subscriptionBytes > 80_000 && held.subscriptionBytes <= 100_000)
+        #expect(harness.subscribe(modest, 1, filter)?.reason == .success)
+        harness.unsubscribe(greedy, 1)
+        #expect(harness.subscribe(greedy, number, "1/" + filter)?.reason == .success)
+        for other in 1...number { harness.unsubscribe(greedy, other) }
+        let left = try #require(harness.broker.quotas.active.first { $0.uid == 1001 })
+        #expect(left.subscriptionBytes == 0 && left.subscriptions == 0)
+        harness.expectNothingLeft()
+    }
+
+    @Test("Asking for documents counts as publishing many messages")
+    func documents() throws {
+        var configuration = Sample.configuration()
+        configuration.quotaLimits.messagesPerSecond = 40
+        let harness = CoreHarness(configuration)
+        let client = try harness.join(uid: 1000)
+        func ask() -> ReplyFrame? {
+            harness.send(client) { $0.appendStatusRequest(token: 9) }
+            return harness.take(client).compactMap(\.reply).first
+        }
+        // One session and no subscription: 11 messages each.
+        #expect((0..<3).allSatisfy { _ in ask() == nil })
+        let refusal = try #require(ask())
+        #expect(
+            refusal.reason == .quotaExceeded && refusal.request == FrameType.statusRequest.rawValue)
+        #expect(
+            refusal.explanation == "uid 1000 is at its limit of 40 published messages a second")
+        harness.pass(seconds: 1)
+        #expect(ask() == nil)
+        harness.expectNothingLeft()
     }
 
     @Test("Bytes may be queued up to the limit and not one more")
