@@ -81,7 +81,9 @@ let package = Package(
 
         .target(
             name: "TestSupport",
-            dependencies: ["BrokerCore", "BrokerWire", "LinuxIO", systemPackage],
+            dependencies: [
+                "BrokerConfig", "BrokerCore", "BrokerWire", "LinuxIO", systemPackage,
+            ],
             path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(
             name: "LinuxIOTests",
@@ -161,6 +163,7 @@ if Context.environment["BROKER_SIM"] == "1" {
 // `make fuzz-smoke`, which sets BROKER_FUZZ and builds in a directory of its own.
 if Context.environment["BROKER_FUZZ"] == "1" {
     for (name, dependencies) in [
+        ("FuzzAccess", ["TestSupport"]),
         ("FuzzBroker", ["TestSupport"]),
         ("FuzzLink", ["TestSupport"]),
         ("FuzzPacket", ["TestSupport"]),

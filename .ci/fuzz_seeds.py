@@ -1,7 +1,9 @@
-"""Writes the vectors of the protocol as seeds for the fuzz targets: fuzz_seeds.py DIRECTORY"""
+"""Writes the vectors of the protocol, and the examples of access files in the documents, as seeds
+for the fuzz targets: fuzz_seeds.py DIRECTORY"""
 
 import json
 import pathlib
+import re
 import struct
 import sys
 
@@ -42,12 +44,31 @@ def links(vectors):
             yield bytes([role, 1, 0, step, len(text)]) + text
 
 
+def access_files(vectors):
+    top = vectors.parent.parent
+    for path in ("README.md", "Protocol/access-rules.md"):
+        for text in re.findall(r"```toml\n(.*?)```", (top / path).read_text(), re.DOTALL):
+            if "[[rule]]" in text: yield text.encode()
+    rule = 'version = 1\n[[rule]]\nuid = "any"\n'
+    for lines in (
+        'deny = "subscribe"\ntopics = "$SYS/#"\n',
+        'gid = ["sensors", "10-20"]\nallow = ["inspect", "administer"]\n',
+        'trust_domain = 1000\nlevel = "claimable"\nallow = "publish"\ntopics = """a/+"""\n',
+        "origin = ['edge-*']\ndelegated = true\nallow = 'block'\ntopics = ['#', \"\\u0061/%u/#\"]\n",
+        'opener_groups = 50\nallow = "publish"\ntopics = [\n "%n/#", # who\n "%o/%g/%%",\n]\n',
+    ):
+        yield (rule + lines).encode()
+    yield b'version = 1\nrule = [{uid = 1, allow = "inspect"}]\nquota.connections = 0x10\n'
+
+
 def main():
     top = pathlib.Path(sys.argv[1])
     vectors = pathlib.Path(__file__).resolve().parent.parent / "Protocol" / "vectors"
     # Targets without a row here begin with an empty corpus.
-    targets = {"FuzzLink": links, "FuzzPacket": packets, "FuzzTopic": topics}
-    for target, seeds in targets.items():
+    sources = {
+        "FuzzAccess": access_files, "FuzzLink": links, "FuzzPacket": packets, "FuzzTopic": topics,
+    }
+    for target, seeds in sources.items():
         folder = top / target
         folder.mkdir(parents=True)
         for number, seed in enumerate(seeds(vectors)):

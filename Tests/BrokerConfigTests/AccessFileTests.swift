@@ -1,15 +1,12 @@
 import BrokerCore
 import BrokerWire
+import TestSupport
 import Testing
 
 @testable import BrokerConfig
 
-/// Users and groups that do not depend on the machine.
 extension NameDirectory {
-    static let sample = NameDirectory(
-        userID: { ["alice": 1000, "alice2": 1000, "high": 2_147_483_648, "none": .max][$0] },
-        groupID: { ["sensors": 50, "none": .max][$0] },
-        users: { [(1000, "alice"), (1000, "alice2"), (1001, "b#"), (1002, "c/d"), (1003, "e+")] })
+    static let sample = AccessFileInspection.names
 }
 
 @Suite("Access files: what loads, what does not, and in which line")
@@ -235,6 +232,56 @@ struct AccessFileTests {
         #expect(!wide.decide(.publish, topic: topic, .local(uid: 65_534, gid: 1)).isAllowed)
         let named = try load(rule("uid = 65534")).policy(brokerUID: 990)
         #expect(named.decide(.publish, topic: topic, .local(uid: 65_534, gid: 1)).isAllowed)
+    }
+
+    @Test("Inputs that once made the fuzzer fail do not fail again")
+    func fuzzFailures() throws {
+        for (name, bytes) in try ProjectFiles.fuzzFailures(of: "FuzzAccess") {
+            #expect(AccessFileInspection.violation(of: bytes) == nil, "\(name)")
+        }
+    }
+
+    @Test("Whole files with random bytes in them are read, judged by and edited, or refused")
+    func mutated() throws {
+        var random = SeededRandom()
+        let whole = Array(
+            """
+            version = 1
+            [[rule]] # "first"
+            name = "sensors report"
+            uid = [1000, "high", "2000-2999"]
+            allow = ["publish"]
+            topics = ["sensors/+/reading", 'users/%u/#']
+            [[rule]]
+            gid = "sensors"
+            deny = "subscribe"
+            topics = "#"
+            [quota]
+            connections = 10
+
+            """.utf8)
+        for _ in 0..<3_000 {
+            var bytes = whole
+            for _ in 0...random.int(in: 0...2) {
+                let place = random.int(in: 0...(bytes.count - 1))
+                bytes[place] = random.oneIn(2) ? random.pick(whole) : UInt8(random.int(in: 0...255))
+            }
+            let violation = AccessFileInspection.violation(of: bytes)
+            let text = String(decoding: bytes, as: UTF8.self).debugDescription
+            #expect(violation == nil, "\(text); \(random)")
+        }
+    }
+
+    @Test("Of thousands of problems the first are told, and how many more there are")
+    func manyProblems() throws {
+        let text = "version = 1\n" + String(repeating: "[[rule]]\nfoo = 1\n", count: 10_000)
+        let error = #expect(throws: ConfigurationError.self) {
+            try AccessFile(parsing: Array(text.utf8), names: .sample)
+        }
+        let lines = error?.description.split(separator: "\n") ?? []
+        #expect(lines.count == 21)
+        #expect(lines.first?.hasPrefix("line 2: ") == true)
+        #expect(lines.last == "and \((error?.problems.count ?? 0) - 20) more")
     }
 
     @Test("Quotas have defaults and users of their own")
