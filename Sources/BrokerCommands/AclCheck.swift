@@ -82,18 +82,35 @@ struct ActionArguments: ParsableArguments {
     /// The topic, checked, and whether it is a filter.
     func target() throws -> (topic: [UInt8], isFilter: Bool) {
         let action = try value
-        guard action.needsTopic else { return ([], false) }
+        guard action.needsTopic else {
+            if topic.isEmpty { return ([], false) }
+            throw ValidationError("to \(action.name) needs no topic")
+        }
+        guard action == .publish else { return (try filter(), true) }
         let bytes = Array(topic.utf8)
         do throws(Topic.Violation) {
-            if action == .publish {
-                try Topic.validateName(bytes.span)
-            } else {
-                try Topic.validateFilter(bytes.span)
-            }
+            try Topic.validateName(bytes.span)
         } catch {
-            throw ValidationError("topic \(topic.debugDescription) cannot be used: \(error)")
+            throw refusal(of: error)
         }
-        return (bytes, action != .publish)
+        return (bytes, false)
+    }
+
+    func filter() throws -> [UInt8] {
+        let bytes = Array(topic.utf8)
+        do throws(Topic.Violation) {
+            try Topic.validateFilter(bytes.span)
+        } catch {
+            throw refusal(of: error)
+        }
+        return bytes
+    }
+
+    private func refusal(of violation: Topic.Violation) -> ValidationError {
+        ValidationError(
+            topic.isEmpty
+                ? "which topic?"
+                : "topic \(topic.debugDescription) cannot be used: \(violation)")
     }
 }
 
@@ -173,7 +190,8 @@ struct AclCheck: AsyncParsableCommand {
         let host = who.origin.map { " of \($0)" } ?? ""
         var text =
             known
-            + "denied: uid \(answer.uid ?? 0)\(host)\(role) may not \(question.action)\(what): \(cause)\n"
+            + "denied: uid \(answer.uid ?? 0)\(host)\(role) may not "
+            + "\(question.action)\(what): \(cause)\n"
         guard answer.rule == nil, let advice else { return text }
         if let nearest = advice.nearest {
             text +=
@@ -181,76 +199,5 @@ struct AclCheck: AsyncParsableCommand {
                 + advice.obstacle + "\n"
         }
         return text + "to allow it, add to \(file.path):\n\n" + advice.draft.text
-    }
-}
-
-/// `broker acl who`
-struct AclWho: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "who", abstract: "Show which users may do something",
-        discussion: """
-            Looks at local senders on connections of their own, by uid. For a filter those are \
-            shown who may at least for some of its topics.
-            """)
-
-    @OptionGroup var question: ActionArguments
-    @OptionGroup var file: AccessFileOption
-
-    @Option(help: "How to print the users.")
-    var format: OutputFormat = .text
-
-    init() {}
-
-    func validate() throws {
-        _ = try question.value
-    }
-
-    struct Entry: Encodable {
-        let uid: String
-        let user: String?
-        let rule: String
-        let line: Int
-    }
-
-    func run() throws {
-        let policy = try file.policy()
-        let action = try question.value
-        let topic = Array(question.topic.utf8)
-        let hasWildcard = question.topic.contains { $0 == "#" || $0 == "+" }
-        let isFilter = action.needsTopic && (action != .publish || hasWildcard)
-        let entries = AccessSurvey.survey(action, topic, isFilter: isFilter, under: policy)
-            .compactMap { entry -> Entry? in
-                guard case .allowed(let index) = entry.decision else { return nil }
-                let isOne = entry.range.first == entry.range.last
-                return Entry(
-                    uid: RuleDocument.text(entry.range),
-                    user: isOne ? Users.name(ofUser: entry.range.first) : nil,
-                    rule: policy.rules[index].name, line: policy.rules[index].line)
-            }
-        switch format {
-        case .json: try Output().write(prettyJSON(entries))
-        case .text: try Output().write(Self.text(entries))
-        }
-        let others = policy.rules.filter { rule in
-            let rests =
-                !rule.gids.isEmpty || !rule.openerGroups.isEmpty
-                || !rule.trustDomains.isEmpty || !rule.origins.isEmpty
-                || !rule.users.isEmpty
-            return rests && rule.allows.contains(action)
-        }
-        for rule in others {
-            Diagnostics(command: "acl who").note(
-                "rule \(rule.name.debugDescription) in line \(rule.line) may let in others: "
-                    + RuleDocument(rule, number: 0).who)
-        }
-    }
-
-    private static func text(_ entries: [Entry]) -> String {
-        if entries.isEmpty { return "nobody\n" }
-        var table = TextTable(["UID", "USER", "RULE", "LINE"])
-        for entry in entries {
-            table.append([entry.uid, entry.user ?? "", entry.rule, String(entry.line)])
-        }
-        return table.text
     }
 }

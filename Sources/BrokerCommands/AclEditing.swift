@@ -11,37 +11,49 @@ struct AclAllow: AsyncParsableCommand {
             broker. Nothing is changed if the result would not load.
             """)
 
-    @OptionGroup var rule: RuleOptions
-    @OptionGroup var file: AccessFileOption
-    @OptionGroup var connection: ConnectOptions
+    @OptionGroup var addition: RuleAddition
 
     init() {}
 
     func run() async throws {
-        let draft = try rule.draft(allows: true)
-        let edit = AclEdit(
-            file: file, connection: connection, diagnostics: Diagnostics(command: "acl allow"))
-        try await edit.perform { text throws(ConfigurationError) in
-            AccessFileEdit.appending(draft, to: text)
-        }
+        try await addition.perform(allows: true)
     }
 }
 
 /// `broker acl deny`
 struct AclDeny: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "deny", abstract: "Add a rule that denies something, whatever others allow")
+        commandName: "deny", abstract: "Add a rule that denies something, whatever others allow",
+        discussion: """
+            Appends the rule to the file, as `broker acl allow` does.
+            """)
 
+    @OptionGroup var addition: RuleAddition
+
+    init() {}
+
+    func run() async throws {
+        try await addition.perform(allows: false)
+    }
+}
+
+/// What `allow` and `deny` have in common: all but the word.
+struct RuleAddition: ParsableArguments {
     @OptionGroup var rule: RuleOptions
     @OptionGroup var file: AccessFileOption
     @OptionGroup var connection: ConnectOptions
 
     init() {}
 
-    func run() async throws {
-        let draft = try rule.draft(allows: false)
+    func validate() throws {
+        _ = try rule.draft(allows: true)
+    }
+
+    func perform(allows: Bool) async throws {
+        let draft = try rule.draft(allows: allows)
         let edit = AclEdit(
-            file: file, connection: connection, diagnostics: Diagnostics(command: "acl deny"))
+            file: file, connection: connection,
+            diagnostics: Diagnostics(command: allows ? "acl allow" : "acl deny"))
         try await edit.perform { text throws(ConfigurationError) in
             AccessFileEdit.appending(draft, to: text)
         }

@@ -57,7 +57,8 @@ struct AclLearn: AsyncParsableCommand {
 }
 
 /// The fewest rules that permit exactly what was denied: those with the same users and the same
-/// action are one, and so are those with the same topics.
+/// action are one, and so are those with the same topics. Topics in which each user's own uid is a
+/// level are the same, with `%u` for it.
 struct AccessLesson {
     struct Denial: Hashable {
         let action: String
@@ -68,6 +69,13 @@ struct AccessLesson {
         var origin = ""
         /// The rule that denies it; nil: none allows it.
         let rule: String?
+
+        /// The topic as a pattern, with `%u` for each level that is the uid.
+        fileprivate var ownTopic: [String] {
+            topic.split(separator: "/", omittingEmptySubsequences: false).map { level in
+                level == String(uid) ? "%u" : String(level).replacing("%", with: "%%")
+            }
+        }
     }
 
     private(set) var rules: [RuleDraft] = []
@@ -77,17 +85,20 @@ struct AccessLesson {
     init(_ denials: [Denial]) {
         let unique = Set(denials)
         unteachable = unique.filter { $0.rule != nil }.map { denial in
-            "uid \(denial.uid)\(denial.origin.isEmpty ? "" : " of \(denial.origin)") may not \(denial.action) \(denial.topic.debugDescription): rule "
+            let host = denial.origin.isEmpty ? "" : " of \(denial.origin)"
+            return "uid \(denial.uid)\(host) may not \(denial.action) "
+                + "\(denial.topic.debugDescription): rule "
                 + "\((denial.rule ?? "").debugDescription) denies it, and no rule can lift that"
         }.sorted()
         struct Wish: Hashable {
             let action: String
-            let topic: String
+            /// Level by level.
+            let topic: [String]
             let origin: String
         }
         var users: [Wish: Set<UInt32>] = [:]
         for denial in unique where denial.rule == nil {
-            let wish = Wish(action: denial.action, topic: denial.topic, origin: denial.origin)
+            let wish = Wish(action: denial.action, topic: denial.ownTopic, origin: denial.origin)
             users[wish, default: []].insert(denial.uid)
         }
         struct Key: Hashable {
@@ -98,7 +109,10 @@ struct AccessLesson {
         var topics: [Key: [String]] = [:]
         for (wish, users) in users {
             let key = Key(action: wish.action, origin: wish.origin, users: users)
-            topics[key, default: []].append(wish.topic)
+            // What is one user's alone is said with its number.
+            let own = users.count == 1 ? users.first.map { String($0) } : nil
+            let levels = wish.topic.map { level in level == "%u" ? own ?? level : level }
+            topics[key, default: []].append(levels.joined(separator: "/"))
         }
         rules = topics.map { key, topics in
             let uids = key.users.sorted().map(String.init)
@@ -110,7 +124,6 @@ struct AccessLesson {
             if !key.origin.isEmpty { draft.origins = [key.origin] }
             draft.allows = Action(name: key.action).map { [$0] } ?? []
             draft.topics = topics.filter { !$0.isEmpty }.sorted()
-                .map { $0.replacing("%", with: "%%") }
             return draft
         }.sorted { ($0.uids.first ?? "", $0.name) < ($1.uids.first ?? "", $1.name) }
     }

@@ -61,7 +61,9 @@ struct AclTry: AsyncParsableCommand {
             let via = uid == openerUID ? "" : " via \(openerUID)"
             let place = session.map { " (session \($0))" } ?? ""
             let turn = allowedNow ? "would be denied" : "would be allowed"
-            let because = rule.map { " by \($0.debugDescription), line \(line ?? 0)" } ?? ""
+            let because =
+                rule.map { " by rule \($0.debugDescription), line \(line ?? 0)" }
+                ?? ": no rule allows it"
             return "\(what)\(place): \(action) \(topic.debugDescription) by uid \(uid)\(via) "
                 + turn + because
         }

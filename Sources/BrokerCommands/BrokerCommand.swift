@@ -36,7 +36,7 @@ package struct BrokerCommand: AsyncParsableCommand {
         ByteStream.fillStandardStreams()
         do {
             let command = try parseAsRoot()
-            let name = type(of: command).configuration.commandName ?? ""
+            let name = name(of: command)
             do {
                 try await run(command)
             } catch is OutputClosed {
@@ -51,6 +51,16 @@ package struct BrokerCommand: AsyncParsableCommand {
             exit(withError: error)
         }
         exit(.success)
+    }
+
+    /// As it is typed: `acl remove`, say.
+    private static func name(of command: any ParsableCommand) -> String {
+        let type = type(of: command)
+        let group = configuration.subcommands.first { group in
+            group.configuration.subcommands.contains { $0 == type }
+        }
+        return [group?.configuration.commandName, type.configuration.commandName]
+            .compactMap { $0 }.joined(separator: " ")
     }
 
     private static func run(_ command: sending any ParsableCommand) async throws {

@@ -1,5 +1,5 @@
 package import BrokerCore
-package import BrokerWire
+import BrokerWire
 
 /// What to tell somebody who was denied: the rule that came nearest, and the rule to add.
 package struct AccessAdvice {
@@ -74,67 +74,6 @@ package struct AccessAdvice {
         let what = String(decoding: topic, as: UTF8.self).prefix(60)
         let by = who.hasPrefix("uid ") ? String(who.dropFirst(4)) : who
         return what.isEmpty ? "\(action.name) by \(by)" : "\(action.name) \(what) by \(by)"
-    }
-}
-
-/// Who may do something: which uids the rules speak of, and which rules decide for them.
-package enum AccessSurvey {
-    package struct Entry: Equatable, Sendable {
-        package let range: IDRange
-        /// Everybody whom no other entry names.
-        package let isRest: Bool
-        package let decision: Decision
-    }
-
-    /// The uids from 0 to 4294967294 in pieces within which all rules treat all alike, as far as
-    /// uids alone decide: local senders on connections of their own.
-    package static func survey(
-        _ action: Action, _ topic: [UInt8], isFilter: Bool, under policy: AccessPolicy
-    ) -> [Entry] {
-        var starts: Set<UInt32> = [0, 1]
-        for rule in policy.rules {
-            for range in rule.uids {
-                starts.insert(range.first)
-                if range.last < UInt32.max - 1 { starts.insert(range.last + 1) }
-            }
-        }
-        // Rules with %u and %n treat each user differently; those with a name are looked at.
-        if policy.rules.contains(where: { $0.topics.contains { $0.hasPlaceholders } }) {
-            for level in topic.split(separator: Topic.separator) {
-                let text = String(decoding: level, as: UTF8.self)
-                let digits = String(text.reversed().prefix { $0.isNumber }.reversed())
-                guard let uid = UInt32(digits), uid < UInt32.max else { continue }
-                starts.insert(uid)
-                if uid < UInt32.max - 1 { starts.insert(uid + 1) }
-            }
-            for uid in policy.userNames.keys where uid < UInt32.max - 1 {
-                starts.insert(uid)
-                starts.insert(uid + 1)
-            }
-        }
-        let sorted = starts.sorted()
-        var entries: [Entry] = []
-        for (index, first) in sorted.enumerated() {
-            let last = index + 1 < sorted.count ? sorted[index + 1] - 1 : UInt32.max - 1
-            let subject = Subject.local(uid: first, gid: first)
-            let decision = policy.decide(action, topic, isFilter: isFilter, subject)
-            let isRest = !policy.rules(for: first).contains { entry in
-                entry.rule.uids.contains { $0.contains(first) }
-            }
-            if let previous = entries.last, previous.decision.rule == decision.rule,
-                previous.decision.isAllowed == decision.isAllowed, previous.isRest == isRest
-            {
-                entries[entries.count - 1] = Entry(
-                    range: IDRange(first: previous.range.first, last: last), isRest: isRest,
-                    decision: previous.decision)
-            } else {
-                entries.append(
-                    Entry(
-                        range: IDRange(first: first, last: last), isRest: isRest,
-                        decision: decision))
-            }
-        }
-        return entries
     }
 }
 

@@ -24,6 +24,16 @@ struct AccessLessonTests {
         #expect(lesson.unteachable.isEmpty)
     }
 
+    @Test("Users who each want what has their own number in it share a rule with %u")
+    func ownTopics() {
+        let lesson = AccessLesson([
+            denial(1, "home/1/a"), denial(2, "home/2/a"), denial(3, "home/3/b"),
+            denial(1, "home/2/c"),
+        ])
+        #expect(lesson.rules.map(\.uids) == [["1"], ["1", "2"], ["3"]])
+        #expect(lesson.rules.map(\.topics) == [["home/2/c"], ["home/%u/a"], ["home/3/b"]])
+    }
+
     @Test("What a rule denies cannot be learned away, and percent signs stay themselves")
     func edges() {
         let lesson = AccessLesson([denial(1, "a", rule: "no"), denial(1, "100%u")])

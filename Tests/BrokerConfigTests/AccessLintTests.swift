@@ -99,12 +99,79 @@ struct AccessLintTests {
             """
         ).policy(brokerUID: 990)
         func allowed(_ topic: String, isFilter: Bool) -> [ClosedRange<UInt32>] {
-            AccessSurvey.survey(.publish, Array(topic.utf8), isFilter: isFilter, under: policy)
-                .filter { $0.decision.isAllowed }.map { $0.range.first...$0.range.last }
+            AccessSurvey(.publish, Array(topic.utf8), isFilter: isFilter, under: policy)
+                .entries.filter { $0.decision.isAllowed }.map { $0.range.first...$0.range.last }
         }
         let last: UInt32 = 4_294_967_294
         #expect(allowed("a/b", isFilter: false) == [10...14, 16...20, last...last])
         #expect(allowed("a/#", isFilter: true) == [10...20, last...last])
         #expect(allowed("b", isFilter: false) == [])
+    }
+
+    @Test("Who may by group, namespace or broker is told besides")
+    func conditions() throws {
+        let policy = try load(
+            """
+            [[rule]]
+            gid = ["sensors", "60-70"]
+            allow = "publish"
+            topics = "a"
+            [[rule]]
+            gid = 65
+            deny = "publish"
+            topics = "a"
+            [[rule]]
+            uid = [7, "100000-165535"]
+            trust_domain = 1000
+            allow = "publish"
+            topics = "a"
+            [[rule]]
+            uid = 7
+            opener_groups = 9
+            allow = "publish"
+            topics = "a"
+            [[rule]]
+            uid = "any"
+            origin = ["edge-*", "hub"]
+            allow = "publish"
+            topics = "a"
+            [[rule]]
+            uid = "any"
+            origin = "hub"
+            deny = "publish"
+            topics = "a"
+            [[rule]]
+            uid = 8
+            gid = 8
+            allow = "publish"
+            topics = "b"
+            [[rule]]
+            uid = 8
+            allow = "publish"
+            topics = "b"
+
+            """
+        ).policy(brokerUID: 990)
+        func found(_ topic: String) -> [AccessSurvey.Condition] {
+            AccessSurvey(.publish, Array(topic.utf8), isFilter: false, under: policy)
+                .conditions.map(\.who)
+        }
+        func range(_ first: UInt32, _ last: UInt32) -> IDRange { IDRange(first: first, last: last) }
+        func who(_ change: (inout AccessSurvey.Condition) -> Void) -> AccessSurvey.Condition {
+            var condition = AccessSurvey.Condition()
+            change(&condition)
+            return condition
+        }
+        let expected = [
+            who { $0.gids = range(50, 50) }, who { $0.gids = range(60, 64) },
+            who { $0.gids = range(66, 70) },
+            who { ($0.uids, $0.trustDomains) = (range(7, 7), range(1000, 1000)) },
+            who { ($0.uids, $0.trustDomains) = (range(100_000, 165_535), range(1000, 1000)) },
+            who { ($0.uids, $0.openerGroups) = (range(7, 7), range(9, 9)) },
+            who { $0.origin = "edge-*" },
+        ]
+        #expect(found("a") == expected)
+        // What the uid alone is enough for is not told again.
+        #expect(found("b").isEmpty)
     }
 }

@@ -127,6 +127,10 @@ struct AccessTests {
         let reload = try ruled.broker.run(["acl", "reload"])
         #expect(reload.wait() == 1)
         #expect(reload.errorText.contains("old rules stay in force"))
+        // A header without a name ended the process once, in the library that read it then.
+        try ruled.write("[.]\n")
+        #expect(try ruled.broker.run(["acl", "reload"]).wait() == 1)
+        #expect(try ruled.broker.run(["pub", "a", "hi", "--ack"]).wait() == 0)
         try FileManager.default.removeItem(atPath: ruled.path)
         #expect(try ruled.broker.run(["acl", "reload"]).wait() == 1)
         #expect(try ruled.broker.run(["pub", "a", "hi", "--ack"]).wait() == 0)
@@ -186,6 +190,85 @@ struct AccessTests {
         #expect(names == ["acl.toml"])
         #expect(try broker.run(["acl", "reload"]).wait() == 0)
         #expect(try broker.run(["pub", "a", "hi", "--ack"]).wait() == 0)
+    }
+
+    @Test("A file whose reading is not permitted leaves the old rules, and stops a new broker")
+    func permissionDenied() throws {
+        let directory = try BrokerUnderTest.makeOpenDirectory()
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let path = directory.appendingPathComponent("acl.toml").path
+        try "version = 1\n[[rule]]\nuid = 1000\nallow = \"publish\"\ntopics = \"a\"\n"
+            .write(toFile: path, atomically: false, encoding: .utf8)
+        func change(_ mode: Int) throws {
+            try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+        }
+        try change(0o644)
+        for file in [directory.path, path] {
+            try FileManager.default.setAttributes(
+                [.ownerAccountID: 1000, .groupOwnerAccountID: 1000], ofItemAtPath: file)
+        }
+        let broker = try BrokerUnderTest(["--acl", path], prefix: users, owner: 1000)
+        #expect(try broker.run(["pub", "a", "hi", "--ack"], prefix: users).wait() == 0)
+        try change(0)
+        let reload = try broker.run(["acl", "reload"], prefix: users)
+        #expect(reload.wait() == 1)
+        #expect(reload.errorText.contains("EACCES"), "\(reload.errorText)")
+        #expect(try broker.run(["pub", "a", "hi", "--ack"], prefix: users).wait() == 0)
+        let second = try broker.run(
+            ["serve", "--socket", directory.path + "/second.sock", "--acl", path], prefix: users)
+        #expect(second.wait() == 1)
+        #expect(second.errorText.contains("EACCES"), "\(second.errorText)")
+    }
+
+    @Test("With too few descriptors a broker says so and does not start, or works")
+    func startInNeed() throws {
+        let directory = try BrokerUnderTest.makeOpenDirectory()
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let path = directory.appendingPathComponent("acl.toml").path
+        try "version = 1\n".write(toFile: path, atomically: false, encoding: .utf8)
+        var failures = 0
+        for limit in 4...20 {
+            let socket = directory.appendingPathComponent("\(limit).sock").path
+            let process = try ChildProcess([
+                "prlimit", "--nofile=\(limit):\(limit)", BrokerUnderTest.executable.path, "serve",
+                "--socket", socket, "--acl", path,
+            ])
+            if process.waitForOutput(seconds: 20, { $0.errorText.contains("listening on") }) {
+                process.send(signal: SIGTERM)
+                #expect(process.wait() == 0, "\(limit): \(process.errorText)")
+            } else {
+                failures += 1
+                #expect(process.wait() == 1, "\(limit): \(process.errorText)")
+                #expect(process.errorText.contains("EMFILE"), "\(limit): \(process.errorText)")
+            }
+        }
+        #expect(failures > 0 && failures < 17)
+    }
+
+    @Test("Hundreds of changes of the rules leave the broker as large as it was")
+    func reloadMemory() throws {
+        let rules = (0..<300).map { number in
+            """
+            [[rule]]
+            name = "service \(number)"
+            uid = [\(2000 + number), "root"]
+            allow = ["publish", "subscribe"]
+            topics = ["site/service-\(number)/+/reading", "users/%u/#"]
+
+            """
+        }.joined()
+        let ruled = try start(rules)
+        func change(_ range: Range<Int>) throws -> Int {
+            for number in range {
+                try ruled.write(rules + "# change \(number)\n")
+                try ruled.reload()
+            }
+            return ruled.broker.residentKiB
+        }
+        let before = try change(0..<60)
+        let after = try change(60..<300)
+        // The values of this file, once for each change, would be twenty times as much.
+        #expect(after - before < 8_192, "\(before) KiB, then \(after)")
     }
 
     @Test("Administration needs a right of its own; root's cannot be borrowed")
@@ -302,11 +385,12 @@ final class RuledBroker {
     let directory: URL
     let path: String
 
-    init(_ rules: String) throws {
+    /// - Parameter arguments: further ones of `broker serve`.
+    init(_ rules: String, _ arguments: [String] = []) throws {
         directory = try BrokerUnderTest.makeOpenDirectory()
         path = directory.appendingPathComponent("acl.toml").path
         try Self.write(rules, to: path)
-        broker = try BrokerUnderTest(["--acl", path])
+        broker = try BrokerUnderTest(["--acl", path] + arguments)
     }
 
     deinit {

@@ -12,13 +12,23 @@ public final class BrokerUnderTest {
 
     /// Starts `broker serve` and waits until it listens.
     ///
-    /// - Parameter prefix: a command that becomes what it is given, such as `ip netns exec`.
-    public init(_ arguments: [String] = ["--no-acl"], prefix: [String] = []) throws {
+    /// - Parameters:
+    ///   - prefix: a command that becomes what it is given, such as `ip netns exec`.
+    ///   - owner: the uid that the prefix makes it run as, if it is another one.
+    public init(
+        _ arguments: [String] = ["--no-acl"], prefix: [String] = [], owner: Int? = nil
+    ) throws {
         directory = try Self.makeOpenDirectory()
+        if let owner {
+            try FileManager.default.setAttributes(
+                [.ownerAccountID: owner, .groupOwnerAccountID: owner], ofItemAtPath: directory.path)
+        }
         socketPath = directory.appendingPathComponent("broker.sock").path
+        let program =
+            owner == nil ? Self.executable.path : try Self.share(Self.executable, in: directory)
         process = try ChildProcess(
             prefix
-                + [Self.executable.path, "serve", "--socket", socketPath, "--log-level", "debug"]
+                + [program, "serve", "--socket", socketPath, "--log-level", "debug"]
                 + arguments)
         let path = socketPath
         guard process.waitForOutput(seconds: 30, { Self.listens(path, $0.pid) }) else {
@@ -46,6 +56,10 @@ public final class BrokerUnderTest {
 
     /// A copy of a file that every user may read and execute.
     public func share(_ file: URL) throws -> String {
+        try Self.share(file, in: directory)
+    }
+
+    private static func share(_ file: URL, in directory: URL) throws -> String {
         let copy = directory.appendingPathComponent(file.lastPathComponent)
         if !FileManager.default.fileExists(atPath: copy.path) {
             try FileManager.default.copyItem(at: file, to: copy)
