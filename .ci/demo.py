@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Shows what a subscriber sees when real processes publish in several ways, and checks it against
 what those processes say of themselves. Ends with status 1 if anything does not agree."""
-import json, os, pathlib, queue, shutil, subprocess, sys, tempfile, threading
+import json, os, pathlib, queue, shutil, socket, subprocess, sys, tempfile, threading
+
+from tamper import Tamper
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTHON = "/usr/bin/python3"
@@ -43,28 +45,32 @@ class Stage:
         while self.status_subscriptions() < 2:
             pass
 
-    def start(self, *arguments, prefix=(), **options):
+    def environment_for(self, socket):
+        return self.environment | ({"BROKER_SOCKET": str(socket)} if socket else {})
+
+    def start(self, *arguments, prefix=(), socket=None, **options):
         process = subprocess.Popen(
-            [*prefix, str(self.broker), *arguments], text=True, env=self.environment,
-            stdout=subprocess.PIPE, **options)
+            [*prefix, str(self.broker), *arguments], text=True,
+            env=self.environment_for(socket), stdout=subprocess.PIPE, **options)
         self.processes.append(process)
         return process
 
-    def serve(self, *arguments):
+    def serve(self, *arguments, socket=None):
         self.server = self.start(
-            "serve", "--log-level", "error", *arguments, stderr=subprocess.DEVNULL)
+            "serve", "--log-level", "error", *arguments, socket=socket,
+            stderr=subprocess.DEVNULL)
         for _ in range(400):
-            if self.run("status").returncode == 0:
+            if self.run("status", socket=socket).returncode == 0:
                 return
             if self.server.poll() is not None:
                 break
             threading.Event().wait(0.025)
         sys.exit("demo: the broker did not start")
 
-    def run(self, *arguments, prefix=()):
+    def run(self, *arguments, prefix=(), socket=None):
         return subprocess.run(
-            [*prefix, str(self.broker), *arguments], text=True, env=self.environment,
-            capture_output=True, timeout=30)
+            [*prefix, str(self.broker), *arguments], text=True,
+            env=self.environment_for(socket), capture_output=True, timeout=30)
 
     def status_subscriptions(self):
         status = json.loads(self.run("status", "--format", "json").stdout)
@@ -92,14 +98,16 @@ class Stage:
             {"pid": process.pid, "uid": uid, "gid": uid, "openerPID": process.pid,
              "openerUID": uid})
 
-    def compare(self, title, truth):
+    def compare(self, title, truth, rest={}):
+        """Truth is what the sender says; rest, what else must stand in the message."""
         global wrong
         line, message = self.people.next(), json.loads(self.checks.next())
         seen = {key: message["sender"][key] for key in ("pid", "uid", "gid")}
         seen |= {"openerPID": message["opener"]["pid"], "openerUID": message["opener"]["uid"]}
         delegated = truth["pid"] != truth["openerPID"] or truth["uid"] != truth["openerUID"]
         agrees = message["delegated"] == delegated and all(
-            seen[key] == truth[key] for key in seen)
+            seen[key] == truth[key] for key in seen) and all(
+            message[key] == rest[key] for key in rest)
         wrong += not agrees
         print(f"\n  {title}")
         print(f"    the sender says      I am pid {truth['pid']}, uid {truth['uid']}"
@@ -160,6 +168,70 @@ topics = ["users/+/money"]
         self.attempt("uid 1000 publishes to users/1001/mood", 77,
                      "pub", "users/1001/mood", "sad", "--ack")
 
+    def link_status(self, broker, link):
+        shown = self.run("link", "status", link, "--format", "json", socket=self.sockets[broker])
+        return json.loads(shown.stdout)[0] if shown.returncode == 0 else {}
+
+    def wait_for(self, what, condition):
+        for _ in range(800):
+            if condition():
+                return
+            threading.Event().wait(0.025)
+        sys.exit(f"demo: {what} did not happen")
+
+    def serve_linked(self, name, peer, where, key):
+        """A broker of its own with one link."""
+        self.sockets[name] = self.directory / f"{name}.sock"
+        config = self.directory / f"{name}.toml"
+        config.write_text(f'[[link]]\nname = "{peer}"\n{where}\nkey = "{key}"\n')
+        config.chmod(0o644)
+        self.serve("--name", name, "--config", str(config), "--no-acl",
+                   socket=self.sockets[name])
+
+    def links(self):
+        """Two brokers, one signed link, and somebody in between who alters a byte."""
+        global wrong
+        key = self.directory / "link.key"
+        if self.run("link", "keygen", "edge", "--out", str(key)).returncode != 0:
+            sys.exit("demo: no key was made")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.sockets, tamper = {}, Tamper(port)
+        self.serve_linked("hub", "edge", f'listen = "tcp://127.0.0.1:{port}"', key)
+        self.serve_linked("edge", "hub", f'connect = "tcp://127.0.0.1:{tamper.port}"', key)
+        subscribers = [self.start("sub", "users/#", *format, socket=self.sockets["hub"])
+                       for format in ((), ("--format", "json"))]
+        self.people, self.checks = map(Lines, subscribers)
+        self.wait_for("the link", lambda: "users/#" in self.link_status("edge", "hub").get(
+            "filters", ()))
+        self.publish_over_link("`broker pub` on the broker edge, `broker sub` on hub", "hello")
+        tamper.alter_next_message()
+        self.publish_over_link(
+            "the same, and somebody in between alters a byte of it: the link ends, comes back, and"
+            " the\n  message arrives once, as it was sent", "pay 10 to bob")
+        link = self.link_status("hub", "edge")
+        refused = link.get("faults", {}).get("tagMismatch", 0)
+        agrees = tamper.altered.is_set() and refused == 1 and self.checks.queue.empty()
+        wrong += not agrees
+        print("\n  what `broker link status` on hub says of it")
+        print(f"    last error           {link.get('lastError')}")
+        print(f"    tampered envelopes   {refused} refused")
+        print(f"    {'agrees' if agrees else 'WRONG: ' + json.dumps(link)}")
+        tamper.close()
+
+    def publish_over_link(self, title, text):
+        uid = 1000 if IS_ROOT else os.getuid()
+        gid = 1000 if IS_ROOT else os.getgid()
+        prefix = (("setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups")
+                  if IS_ROOT else ())
+        process = self.start("pub", f"users/{uid}", text, prefix=prefix,
+                             socket=self.sockets["edge"])
+        if process.wait(30) != 0:
+            sys.exit(f"demo: publishing as uid {uid} failed")
+        truth = {"pid": process.pid, "uid": uid, "gid": gid, "openerPID": process.pid,
+                 "openerUID": uid}
+        self.compare(title, truth, {"origin": "edge", "level": "remote", "payload": text})
+
     def close(self):
         for process in reversed(self.processes):
             if process.poll() is None:
@@ -186,6 +258,8 @@ def main():
             print("\n  skipped, since only root can become other users: publishing as uid 1000"
                   " and 1001,\n  the dropped privilege, the handed-over descriptor, the refusal"
                   " (run `sudo make demo`)")
+        print("\ndemo: two brokers and a signed link between them")
+        stage.links()
     finally:
         stage.close()
     print(f"\ndemo: {'all of it agrees' if wrong == 0 else f'{wrong} did not agree'}")

@@ -157,7 +157,8 @@ struct RuleOptions: ParsableArguments {
         let words = [allows ? "allow" : "deny", action.name] + topics.prefix(3)
         let who = (uids + gids + openerGroups + trustDomains + users).prefix(3).joined(
             separator: ", ")
-        var draft = RuleDraft(name: name ?? words.joined(separator: " ") + " for " + who)
+        let whose = origins.isEmpty ? "" : " of " + origins.prefix(3).joined(separator: ", ")
+        var draft = RuleDraft(name: name ?? words.joined(separator: " ") + " for " + who + whose)
         draft.uids = uids
         draft.gids = gids
         draft.openerGroups = openerGroups

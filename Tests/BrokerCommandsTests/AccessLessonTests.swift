@@ -34,6 +34,15 @@ struct AccessLessonTests {
         #expect(lesson.rules.map(\.topics) == [["home/2/c"], ["home/%u/a"], ["home/3/b"]])
     }
 
+    @Test("What was denied to senders of another broker is learned for that broker's")
+    func origins() {
+        var there = denial(1, "a")
+        there.origin = "edge-1"
+        let lesson = AccessLesson([denial(1, "a"), there])
+        #expect(Set(lesson.rules.map(\.origins)) == [[], ["edge-1"]])
+        #expect(lesson.rules.allSatisfy { $0.uids == ["1"] })
+    }
+
     @Test("What a rule denies cannot be learned away, and percent signs stay themselves")
     func edges() {
         let lesson = AccessLesson([denial(1, "a", rule: "no"), denial(1, "100%u")])

@@ -54,12 +54,18 @@ final class LinkedServers {
         return copy
     }
 
-    /// Starts a broker with these links.
+    /// Writes the configuration of a broker anew; one that runs reads it.
     ///
+<<<<<<< HEAD:Tests/EndToEndTests/LinkedServers.swift
     /// - Parameter rules: text of an access file; nil lets everybody do everything.
     func start(
         _ name: String, _ links: [Link], rules: String? = nil, prefix: [String] = []
     ) throws -> BrokerUnderTest {
+=======
+    /// - Returns: its path.
+    @discardableResult
+    func configure(_ name: String, _ links: [Link]) throws -> String {
+>>>>>>> 09fbd06 (links: tests of changes, keys, maps and accounts; demo and readme with two brokers):Tests/EndToEndTests/LinkedBrokers.swift
         let text = links.map { link in
             """
             [[link]]
@@ -70,7 +76,17 @@ final class LinkedServers {
 
             """
         }
-        var arguments = ["--name", name, "--config", try write("\(name).toml", text.joined())]
+        return try write("\(name).toml", text.joined())
+    }
+
+    /// Starts a broker with these links.
+    ///
+    /// - Parameter rules: text of an access file; nil lets everybody do everything.
+    @discardableResult
+    func start(
+        _ name: String, _ links: [Link], rules: String? = nil, prefix: [String] = []
+    ) throws -> BrokerUnderTest {
+        var arguments = ["--name", name, "--config", try configure(name, links)]
         if let rules {
             arguments += ["--acl", try write("\(name)-acl.toml", "version = 1\n" + rules)]
         } else {

@@ -15,17 +15,17 @@ struct LinkChangesTests {
     }
 
     /// `hub` with two brokers that connect to it.
-    private static func star() -> LinkedBrokers {
-        let brokers = LinkedBrokers()
+    private static func star() -> LinkedCores {
+        let brokers = LinkedCores()
         brokers.add("hub", [link("east"), link("west")])
-        brokers.add("east", [link("hub", connects: true)])
-        brokers.add("west", [link("hub", connects: true)])
+        brokers.add("east", [link("hub", connects: true) { $0.origins = ["*"] }])
+        brokers.add("west", [link("hub", connects: true) { $0.origins = ["*"] }])
         #expect(brokers.connect("east", "hub"))
         #expect(brokers.connect("west", "hub"))
         return brokers
     }
 
-    private static func connections(_ brokers: LinkedBrokers, _ name: String, _ peer: String)
+    private static func connections(_ brokers: LinkedCores, _ name: String, _ peer: String)
         -> UInt64
     {
         brokers.statistics(name, peer).connections
@@ -33,7 +33,7 @@ struct LinkChangesTests {
 
     @Test func `a link is added, and the others keep their connections`() {
         let brokers = Self.star()
-        brokers.add("north", [Self.link("hub", connects: true)])
+        brokers.add("north", [Self.link("hub", connects: true) { $0.origins = ["*"] }])
         let subscriber = brokers.join("north", uid: 1001)
         brokers.subscribe(subscriber, "t/#")
         #expect(!brokers.connect("north", "hub"))

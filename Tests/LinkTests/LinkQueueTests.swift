@@ -7,8 +7,8 @@ import Testing
 struct LinkQueueTests {
     private static let payload = String(repeating: "x", count: 1_000)
 
-    private static func star(queueBytesMax: Int) -> LinkedBrokers {
-        let brokers = LinkedBrokers()
+    private static func star(queueBytesMax: Int) -> LinkedCores {
+        let brokers = LinkedCores()
         let links = ["east", "west"].map { peer in
             var link = LinkConfiguration(peer: peer, isConnector: false)
             link.queueBytesMax = queueBytesMax
@@ -22,7 +22,7 @@ struct LinkQueueTests {
         return brokers
     }
 
-    private static func link(_ brokers: LinkedBrokers, _ peer: String) -> BrokerSnapshot.Link? {
+    private static func link(_ brokers: LinkedCores, _ peer: String) -> BrokerSnapshot.Link? {
         brokers.snapshot("hub").links.first { $0.peer == peer }
     }
 
@@ -52,7 +52,7 @@ struct LinkQueueTests {
     }
 
     @Test func `what a link holds is no user's, and quotas of users do not limit it`() throws {
-        let brokers = LinkedBrokers()
+        let brokers = LinkedCores()
         var quotas = QuotaSettings()
         quotas.defaults.queuedBytes = 262_144
         brokers.add("hub", [LinkConfiguration(peer: "east", isConnector: false)], quotas: quotas)
@@ -72,7 +72,7 @@ struct LinkQueueTests {
 
     @Test func `a flood from a peer ends at the account of who subscribed, not at others'`() throws
     {
-        let brokers = LinkedBrokers()
+        let brokers = LinkedCores()
         var quotas = QuotaSettings()
         quotas.defaults.queuedBytes = 262_144
         brokers.add("hub", [LinkConfiguration(peer: "east", isConnector: false)], quotas: quotas)

@@ -4,7 +4,7 @@ import BrokerWire
 
 /// Some brokers, links between them, clients, and a clock that only moves when it is told to.
 /// The streams are lossless until they are cut.
-final class LinkedBrokers {
+final class LinkedCores {
     final class Node {
         var broker: Broker
         var effects = Effects()
@@ -18,7 +18,7 @@ final class LinkedBrokers {
                 process: SenderRecord.Opener(pid: 1, uid: 990, gid: 990, process: 9),
                 packetBytesMax: Limits.packetBytesMax, policy: policy)
             configuration.quotas = quotas
-            broker = Broker(configuration: configuration, nowNanoseconds: LinkedBrokers.start)
+            broker = Broker(configuration: configuration, nowNanoseconds: LinkedCores.start)
             security = FixedSecurity(
                 keys: Exchange.keys, current: 0x1111_1111_1111_1111, seed: seed)
         }
@@ -58,7 +58,7 @@ final class LinkedBrokers {
     }
 
     static let start: UInt64 = 1_000_000_000
-    private(set) var now = LinkedBrokers.start
+    private(set) var now = LinkedCores.start
     private(set) var nodes: [String: Node] = [:]
     private var streams: [End: End] = [:]
     private var unread: [End: [UInt8]] = [:]
