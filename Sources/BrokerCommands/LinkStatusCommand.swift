@@ -39,7 +39,7 @@ struct LinkStatusCommand: AsyncParsableCommand {
         discussion: """
             Rates, lag and queue, losses, what was not taken from the peer and why, faults and the \
             latest error. The fields of the JSON form are those of Protocol/forwarding.md, section \
-            13. Ends with status 1 if the file of links as it is now is not in force.
+            13. Says on standard error if the file of links as it is now is not in force.
             """)
 
     @Argument(help: ArgumentHelp("Only this link.", valueName: "name"))
@@ -63,14 +63,9 @@ struct LinkStatusCommand: AsyncParsableCommand {
 
     func run() async throws {
         while true {
-            let error = try await show()
-            if let watch {
-                if let error { Diagnostics(command: "link status").note(error) }
-                try await Task.sleep(for: watch.duration)
-                continue
-            }
-            if let error { throw CommandFailure(.failure, error) }
-            return
+            if let error = try await show() { Diagnostics(command: "link status").note(error) }
+            guard let watch else { return }
+            try await Task.sleep(for: watch.duration)
         }
     }
 

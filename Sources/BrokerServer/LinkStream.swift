@@ -135,6 +135,8 @@ struct DialBackOff {
 /// The links of this server: listeners, streams, and when to dial.
 struct LinkStreams: ~Copyable {
     static let reloadNanoseconds: UInt64 = 1_000_000_000
+    /// How often a peer is asked again to go over to a key that it did not have.
+    static let rotationNanoseconds: UInt64 = 10_000_000_000
 
     private(set) var settings: [LinkSettings] = []
     let keys = LinkKeys()
@@ -153,6 +155,7 @@ struct LinkStreams: ~Copyable {
     var lookUps: [String: LookUp] = [:]
     var nextGeneration: UInt32 = 1
     var nextReloadNanoseconds: UInt64 = 0
+    var nextRotationNanoseconds: UInt64 = 0
 
     init(resolver: LinkResolver) {
         self.resolver = resolver

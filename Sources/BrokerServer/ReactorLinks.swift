@@ -82,6 +82,10 @@ extension Reactor {
                 "link keys refused, the old ones stay",
                 metadata: [LogKey.link: "\(link)", LogKey.error: "\(reason)"])
         }
+        // A peer that did not have the new key may have got it meanwhile.
+        guard links.nextRotationNanoseconds <= nowNanoseconds else { return }
+        links.nextRotationNanoseconds = nowNanoseconds + LinkStreams.rotationNanoseconds
+        for link in links.settings { broker.linkKeysChanged(link.peer, into: &effects) }
     }
 
     private mutating func reloadCertificates() {

@@ -47,9 +47,12 @@ final class LinkedServers {
     /// Carries a key file over to another name, over whatever was there.
     func carryKey(_ path: String, to name: String) throws -> String {
         let copy = directory.appendingPathComponent("\(name).key").path
-        let carried = try ChildProcess(["cp", "-p", path, copy])
-        guard carried.wait() == 0 else {
-            throw BrokerUnderTest.Failure(description: carried.errorText)
+        // In one step, as a broker may look at any moment.
+        for command in [["cp", "-p", path, copy + ".new"], ["mv", copy + ".new", copy]] {
+            let carried = try ChildProcess(command)
+            guard carried.wait() == 0 else {
+                throw BrokerUnderTest.Failure(description: carried.errorText)
+            }
         }
         return copy
     }

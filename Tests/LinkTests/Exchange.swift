@@ -18,6 +18,7 @@ final class FixedSecurity: LinkSecurity {
     }
 
     func revoke(_ key: UInt64) { keys[key] = nil }
+    func grant(_ key: UInt64) { keys[key] = Exchange.keys[key] }
 
     func currentKey(ofLink name: String) -> UInt64? { current }
     func accepts(key: UInt64, ofLink name: String) -> Bool { keys[key] != nil }

@@ -172,4 +172,21 @@ struct LinkChangesTests {
         #expect(!brokers.connect("east", "hub"))
         #expect(brokers.node("east").notices.last?.reason == .keyUnknown)
     }
+
+    @Test func `a peer that gets the new key late is asked again, on the same connection`() {
+        let brokers = Self.star()
+        let (east, hub) = (brokers.node("east"), brokers.node("hub"))
+        let new: UInt64 = 0x2222_2222_2222_2222
+        hub.security.revoke(new)
+        east.security.current = new
+        for hasKey in [false, true] {
+            if hasKey { hub.security.grant(new) }
+            east.broker.linkKeysChanged("hub", into: &east.effects)
+            brokers.settle()
+            let kind = east.notices.last?.kind
+            #expect(kind == (hasKey ? .rotated : .rotationRefused))
+            #expect((brokers.snapshot("hub").links[0].keyID == new) == hasKey)
+        }
+        #expect(Self.connections(brokers, "hub", "east") == 1)
+    }
 }
