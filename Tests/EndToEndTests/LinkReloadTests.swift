@@ -7,18 +7,18 @@ import Testing
 struct LinkReloadTests {
     /// "hub" listens for "east" and "west", each on a socket of its own.
     private struct Star {
-        let brokers: LinkedBrokers
+        let brokers: LinkedServers
         let key: String
         let hub: BrokerUnderTest
         let east: BrokerUnderTest
         let west: BrokerUnderTest
 
         init() throws {
-            brokers = try LinkedBrokers()
+            brokers = try LinkedServers()
             key = try brokers.makeKey("link")
             let directory = brokers.directory
-            func link(_ name: String, _ peer: String, _ role: String) -> LinkedBrokers.Link {
-                LinkedBrokers.Link(
+            func link(_ name: String, _ peer: String, _ role: String) -> LinkedServers.Link {
+                LinkedServers.Link(
                     peer: peer, role: role, address: "unix:\(directory.path)/\(name).link",
                     key: directory.appendingPathComponent("link.key").path)
             }
@@ -30,8 +30,8 @@ struct LinkReloadTests {
             try hub.waitForLink("west")
         }
 
-        func hubLink(_ peer: String, extra: String = "", key: String? = nil) -> LinkedBrokers.Link {
-            LinkedBrokers.Link(
+        func hubLink(_ peer: String, extra: String = "", key: String? = nil) -> LinkedServers.Link {
+            LinkedServers.Link(
                 peer: peer, role: "listen",
                 address: "unix:\(brokers.directory.path)/\(peer).link", key: key ?? self.key,
                 extra: extra)
@@ -92,7 +92,7 @@ struct LinkReloadTests {
         for wrong in [
             star.hubLink("north", extra: "max_hops = 99"),
             star.hubLink("north", key: missing),
-            LinkedBrokers.Link(
+            LinkedServers.Link(
                 peer: "north", role: "listen", address: "unix:/nowhere/at/all", key: star.key),
         ] {
             // It would also remove a link, had it been right.
@@ -118,7 +118,7 @@ struct LinkReloadTests {
     }
 
     @Test func `a key is rotated on both sides, and the link is not dropped`() throws {
-        let brokers = try LinkedBrokers()
+        let brokers = try LinkedServers()
         let (edge, hub) = try brokers.startPair(hubPort: brokers.makePort())
         let subscriber = try hub.run(["sub", "t", "--format", "json"])
         try edge.waitForLink("hub", wanting: ["t"])
@@ -179,7 +179,7 @@ struct LinkReloadTests {
     }
 
     @Test func `a key that is taken out of the file is not used a moment longer`() throws {
-        let brokers = try LinkedBrokers()
+        let brokers = try LinkedServers()
         let (edge, hub) = try brokers.startPair(hubPort: brokers.makePort())
         try edge.waitForLink("hub")
         let other = try brokers.makeKey("other")
@@ -208,7 +208,7 @@ struct LinkReloadTests {
         #expect(up["queueBytesMax"] as? Int == 16_777_216)
         #expect(up["connectedSeconds"] is Int && up["nextDialMilliseconds"] == nil)
         #expect(Set((up["rates"] as? [String: Any] ?? [:]).keys).count == 5)
-        star.brokers.stop("hub")
+        star.hub.stop()
         #expect(try star.east.settles { try $0.link("hub")["nextDialMilliseconds"] is Int })
         let down = try star.east.link("hub")
         #expect(down["state"] as? String == "down" && down["role"] as? String == "connects")
@@ -223,7 +223,7 @@ struct LinkReloadTests {
 
     @Test(.enabled(if: Actors.isRoot, "needs root to publish as others"))
     func `a sender of another broker has the name that the map gives it, and its rights`() throws {
-        let brokers = try LinkedBrokers()
+        let brokers = try LinkedServers()
         let map = """
             [[map]]
             origin = "ed*"

@@ -59,16 +59,9 @@ final class LinkedServers {
 
     /// Writes the configuration of a broker anew; one that runs reads it.
     ///
-<<<<<<< HEAD:Tests/EndToEndTests/LinkedServers.swift
-    /// - Parameter rules: text of an access file; nil lets everybody do everything.
-    func start(
-        _ name: String, _ links: [Link], rules: String? = nil, prefix: [String] = []
-    ) throws -> BrokerUnderTest {
-=======
     /// - Returns: its path.
     @discardableResult
     func configure(_ name: String, _ links: [Link]) throws -> String {
->>>>>>> 09fbd06 (links: tests of changes, keys, maps and accounts; demo and readme with two brokers):Tests/EndToEndTests/LinkedBrokers.swift
         let text = links.map { link in
             """
             [[link]]
@@ -85,7 +78,6 @@ final class LinkedServers {
     /// Starts a broker with these links.
     ///
     /// - Parameter rules: text of an access file; nil lets everybody do everything.
-    @discardableResult
     func start(
         _ name: String, _ links: [Link], rules: String? = nil, prefix: [String] = []
     ) throws -> BrokerUnderTest {
