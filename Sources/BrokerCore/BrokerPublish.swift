@@ -26,6 +26,7 @@ extension Broker {
         let sequence = nextSequence
         nextSequence &+= 1
         context.accepted &+= 1
+        context.work &+= Work.publish &+ route.count
         if !run.isEmpty && (frame.wantsAcknowledgement || !run.takes(route)) {
             deliverRun(packet, &context, into: &effects)
         }
@@ -49,7 +50,6 @@ extension Broker {
                 &context, into: &effects)
             receivers &+= 1
         }
-        context.work &+= Work.publish &+ route.count
         if frame.wantsAcknowledgement {
             answer(
                 frame, receivers > 0 ? .success : .noMatchingSubscribers, sequence: sequence,
