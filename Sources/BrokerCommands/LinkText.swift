@@ -67,7 +67,8 @@ struct LinkText {
             ),
             (
                 "lost",
-                "\(value("messagesLost")) messages here, \(value("messagesLostByPeer")) by the peer; "
+                "\(value("messagesLost")) messages here, "
+                    + "\(value("messagesLostByPeer")) by the peer; "
                     + "\(value("batchesResent")) batches sent again"
             ),
             ("connections", value("connections")),

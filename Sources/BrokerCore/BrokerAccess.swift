@@ -55,9 +55,10 @@ extension Broker {
     }
 
     /// The answer to such a request is a document that tells of every session and subscription:
-    /// it counts as that many messages.
+    /// it counts as that many messages. Not for whoever is to mend a quota that is too small.
     private mutating func chargeDocument(_ context: PacketContext) -> QuotaExceeded? {
-        guard context.isRateLimited else { return nil }
+        let opener = sessions[context.session].opener.record.uid
+        guard context.isRateLimited, opener != 0, opener != policy.brokerUID else { return nil }
         return quotas.chargeMessages(
             sessions[context.session].account, count: 10 + sessionCount + subscriptionCount)
     }

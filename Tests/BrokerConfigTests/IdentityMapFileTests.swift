@@ -96,7 +96,8 @@ struct IdentityMapFileTests {
         let all = "[[map]]\norigin = \"*\"\nuid = \"any\"\nname = \"alice\"\n"
         #expect(try findings(all + Self.rule).contains { $0.contains("everybody of every other") })
         let never =
-            "[[rule]]\nuser = \"sensors\"\nlevel = \"kernel\"\nallow = \"publish\"\ntopics = \"t\"\n"
+            "[[rule]]\nuser = \"sensors\"\nlevel = \"kernel\"\n"
+            + "allow = \"publish\"\ntopics = \"t\"\n"
         #expect(try findings(map + never).contains { $0.contains("the rule never holds") })
     }
 
