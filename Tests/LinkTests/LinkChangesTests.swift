@@ -25,6 +25,17 @@ struct LinkChangesTests {
         return brokers
     }
 
+    /// The same with ten messages in `hub` for `east`, which is away.
+    private static func starWithQueue() -> LinkedCores {
+        let brokers = star()
+        let subscriber = brokers.join("east", uid: 1001)
+        brokers.subscribe(subscriber, "t/#")
+        let publisher = brokers.join("hub", uid: 1000)
+        brokers.cut("east", "hub")
+        for number in 0..<10 { brokers.publish(publisher, "t/x", "\(number)") }
+        return brokers
+    }
+
     private static func connections(_ brokers: LinkedCores, _ name: String, _ peer: String)
         -> UInt64
     {
@@ -50,12 +61,7 @@ struct LinkChangesTests {
     }
 
     @Test func `a link that is removed ends with its reason and holds nothing any more`() throws {
-        let brokers = Self.star()
-        let subscriber = brokers.join("east", uid: 1001)
-        brokers.subscribe(subscriber, "t/#")
-        let publisher = brokers.join("hub", uid: 1000)
-        brokers.cut("east", "hub")
-        for number in 0..<10 { brokers.publish(publisher, "t/x", "\(number)") }
+        let brokers = Self.starWithQueue()
         brokers.settle()
         let hub = brokers.node("hub")
         #expect(hub.broker.packetsQueued > 0)
@@ -74,12 +80,7 @@ struct LinkChangesTests {
     }
 
     @Test func `a link that is removed while its peer is away gives its queue back`() {
-        let brokers = Self.star()
-        let subscriber = brokers.join("east", uid: 1001)
-        brokers.subscribe(subscriber, "t/#")
-        let publisher = brokers.join("hub", uid: 1000)
-        brokers.cut("east", "hub")
-        for number in 0..<10 { brokers.publish(publisher, "t/x", "\(number)") }
+        let brokers = Self.starWithQueue()
         let hub = brokers.node("hub")
         #expect(hub.broker.packetsQueued > 0)
         _ = brokers.change("hub", [Self.link("west")])

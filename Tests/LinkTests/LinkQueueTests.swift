@@ -22,6 +22,17 @@ struct LinkQueueTests {
         return brokers
     }
 
+    /// `east` connects to `hub`, whose users may hold that much.
+    private static func pair(userBytesMax: Int) -> LinkedCores {
+        let brokers = LinkedCores()
+        var quotas = QuotaSettings()
+        quotas.defaults.queuedBytes = userBytesMax
+        brokers.add("hub", [LinkConfiguration(peer: "east", isConnector: false)], quotas: quotas)
+        brokers.add("east", [LinkConfiguration(peer: "hub", isConnector: true)])
+        brokers.connect("east", "hub")
+        return brokers
+    }
+
     private static func link(_ brokers: LinkedCores, _ peer: String) -> BrokerSnapshot.Link? {
         brokers.snapshot("hub").links.first { $0.peer == peer }
     }
@@ -52,12 +63,7 @@ struct LinkQueueTests {
     }
 
     @Test func `what a link holds is no user's, and quotas of users do not limit it`() throws {
-        let brokers = LinkedCores()
-        var quotas = QuotaSettings()
-        quotas.defaults.queuedBytes = 262_144
-        brokers.add("hub", [LinkConfiguration(peer: "east", isConnector: false)], quotas: quotas)
-        brokers.add("east", [LinkConfiguration(peer: "hub", isConnector: true)])
-        brokers.connect("east", "hub")
+        let brokers = Self.pair(userBytesMax: 262_144)
         let subscriber = brokers.join("east", uid: 1001)
         brokers.subscribe(subscriber, "flood/#")
         brokers.cut("east", "hub")
@@ -72,22 +78,20 @@ struct LinkQueueTests {
 
     @Test func `a flood from a peer ends at the account of who subscribed, not at others'`() throws
     {
-        let brokers = LinkedCores()
-        var quotas = QuotaSettings()
-        quotas.defaults.queuedBytes = 262_144
-        brokers.add("hub", [LinkConfiguration(peer: "east", isConnector: false)], quotas: quotas)
-        brokers.add("east", [LinkConfiguration(peer: "hub", isConnector: true)])
-        brokers.connect("east", "hub")
+        let brokers = Self.pair(userBytesMax: 262_144)
         let slow = brokers.join("hub", uid: 1001)
         brokers.subscribe(slow, "flood/#")
         let other = brokers.join("hub", uid: 1002)
         brokers.subscribe(other, "t/#")
-        let hub = brokers.node("hub")
-        hub.broker.outboundBlocked(slow.id)
+        brokers.stall(slow)
         let publisher = brokers.join("east", uid: 1000)
         for _ in 0..<1_000 { brokers.publish(publisher, "flood/x", Self.payload) }
         brokers.publish(publisher, "t/x", "behind the flood")
         #expect(brokers.takeReceived(other).map(\.payload) == ["behind the flood"])
+        #expect(brokers.takeReceived(slow) == [])
+        #expect(brokers.snapshot("hub").statistics.messagesLost > 0)
+        let users = brokers.snapshot("hub").users
+        #expect(users.allSatisfy { $0.queuedBytes <= 262_144 })
         #expect(brokers.isConnected("hub", "east"))
     }
 

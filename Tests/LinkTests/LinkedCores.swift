@@ -184,6 +184,16 @@ final class LinkedCores {
 
     // MARK: Clients
 
+    private struct Place: Hashable {
+        let node: String
+        let id: SessionID
+    }
+
+    /// Clients that read nothing.
+    private var stalled: Set<Place> = []
+
+    func stall(_ client: Client) { stalled.insert(Place(node: client.node, id: client.id)) }
+
     func join(_ name: String, uid: UInt32) -> Client {
         let node = node(name)
         let peer = Peer(
@@ -236,7 +246,10 @@ final class LinkedCores {
 
     private func readClients() {
         for (name, node) in nodes {
-            for session in node.broker.sessions where session.link < 0 && session.state != .vacant {
+            for session in node.broker.sessions
+            where session.link < 0 && session.state != .vacant
+                && !stalled.contains(Place(node: name, id: session.id))
+            {
                 for packet in node.takePackets(of: session.id) {
                     note(packet.span, to: session.id, of: name)
                 }
