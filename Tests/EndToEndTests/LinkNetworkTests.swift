@@ -51,7 +51,7 @@ struct LinkNetworkTests {
         // It does not wait as long as the kernel would for an answer to what was dropped.
         #expect(
             edge.process.waitForOutput(seconds: 40) {
-                $0.errorText.contains("nobody answers")
+                $0.errorText.contains("no answer link=hub")
             })
         try network.heal()
         #expect(try edge.waits(seconds: 40) { try $0.isLinkUp("hub") })
