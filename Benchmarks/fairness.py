@@ -12,6 +12,8 @@ that of the medians. JSON has what the broker charged to both users meanwhile as
 import argparse, json, os, pathlib, select, signal, socket, statistics, struct, subprocess, sys
 import tempfile, time
 
+from wire import HELLO, frame, packet, publish, subscribe
+
 RULES = """version = 1
 [[rule]]
 uid = [1000, 1001]
@@ -24,32 +26,8 @@ RECEIVE_BYTES = 262_144
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
-# Protocol/README.md, sections 3 and 5, as far as it is needed here.
-
-def frame(kind, fixed, lead=b"", tail=b"", flags=0):
-    body = fixed + lead + tail
-    return struct.pack("<IBBH", 8 + len(body), kind, flags, len(lead)) + body
-
-
-def packet(*frames):
-    body = b"".join(frames)
-    return b"\xc5\0\xb7\0" + struct.pack("<I", 8 + len(body)) + body
-
-
-def publication(number, topic, payload, acknowledged=False):
-    return frame(3, struct.pack("<I", number), topic, payload, flags=int(acknowledged))
-
-
-def subscription(number, name):
-    tail = struct.pack("<H", len(name)) + name
-    return frame(5, struct.pack("<IIIBBBB", number, number, 0, 1, 1, 0, 0), b"", tail)
-
-
 def removal(number):
     return frame(6, struct.pack("<II", number, number))
-
-
-HELLO = packet(frame(1, struct.pack("<HH", 1, 1), b"fairness"))
 
 
 def opened(path):
@@ -115,7 +93,7 @@ def flood_connect(path):
     while True:
         try:
             sock = connect(path)
-            sock.send(packet(*[subscription(n, b"1001/%d" % n) for n in range(20)]))
+            sock.send(packet(*[subscribe(n, b"1001/%d" % n) for n in range(20)]))
             held.append(sock)
         except OSError:
             pass
@@ -149,31 +127,31 @@ def flood_garbage(path):
 def flood_subscribe(path):
     numbers = range(500)
     send_for_ever(
-        path, packet(*[subscription(n, b"1001/%d/+/#" % n) for n in numbers]),
+        path, packet(*[subscribe(n, b"1001/%d/+/#" % n) for n in numbers]),
         packet(*[removal(n) for n in numbers]))
 
 
 def flood_small(path):
-    send_for_ever(path, packet(*[publication(n, b"1001/t", b"y" * 128) for n in range(400)]))
+    send_for_ever(path, packet(*[publish(n, b"1001/t", b"y" * 128) for n in range(400)]))
 
 
 def flood_single(path):
-    send_for_ever(path, packet(publication(1, b"1001/t", b"y")))
+    send_for_ever(path, packet(publish(1, b"1001/t", b"y")))
 
 
 def flood_large(path):
-    send_for_ever(path, packet(publication(1, b"1001/t", b"y" * 190_000)))
+    send_for_ever(path, packet(publish(1, b"1001/t", b"y" * 190_000)))
 
 
 def flood_denied(path):
-    send_for_ever(path, packet(*[publication(n, b"1000/t", b"y", True) for n in range(1500)]))
+    send_for_ever(path, packet(*[publish(n, b"1000/t", b"y", True) for n in range(1500)]))
 
 
 def flood_fanout(path):
     """Each message comes back a hundred times."""
     send_for_ever(
-        path, packet(*[publication(n, b"1001/t", b"y" * 128) for n in range(20)]),
-        greeting=[packet(*[subscription(n, b"1001/t") for n in range(100)])])
+        path, packet(*[publish(n, b"1001/t", b"y" * 128) for n in range(20)]),
+        greeting=[packet(*[subscribe(n, b"1001/t") for n in range(100)])])
 
 
 # Without a broker: what the machine itself costs.
@@ -205,9 +183,9 @@ def in_child(uid, body):
 def round_trips(path, seconds, trips):
     """Microseconds of each round trip. Each must come back: nothing is lost or refused."""
     sock, times = connect(path), []
-    sock.send(packet(subscription(1, b"1000/t")))
+    sock.send(packet(subscribe(1, b"1000/t")))
     sock.recv(RECEIVE_BYTES)
-    message = packet(publication(1, b"1000/t", b"x" * 128))
+    message = packet(publish(1, b"1000/t", b"x" * 128))
     end = time.monotonic() + seconds
     while len(times) < trips if trips else time.monotonic() < end:
         start = time.perf_counter_ns()
