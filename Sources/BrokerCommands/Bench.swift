@@ -2,7 +2,6 @@ import ArgumentParser
 import BrokerClient
 import BrokerWire
 import Foundation
-import LinuxIO
 
 /// `broker bench`: how many messages a second go through, and how long one takes.
 struct Bench: AsyncParsableCommand {
@@ -154,42 +153,6 @@ struct Bench: AsyncParsableCommand {
         BenchSetting(
             publishers: latency ? 1 : publishers, subscribers: latency ? 1 : subscribers,
             payloadBytes: size, batch: batch, ratePerSecond: rate)
-    }
-}
-
-/// The broker that is measured: one that runs already, or one started for the time.
-enum BenchBroker {
-    static func withBroker<Value>(
-        at socketPath: String?, _ body: (String) throws -> Value
-    ) throws -> Value {
-        if let socketPath { return try body(socketPath) }
-        let directory = FileManager.default.temporaryDirectory
-            .appendingPathComponent("broker-bench-\(CurrentProcess.pid)")
-        try FileManager.default.createDirectory(
-            at: directory, withIntermediateDirectories: false,
-            attributes: [.posixPermissions: 0o700])
-        defer { try? FileManager.default.removeItem(at: directory) }
-        let socket = directory.appendingPathComponent("broker.sock").path
-        let broker = Process()
-        broker.executableURL = BenchWorkerProcess.ownExecutable
-        broker.arguments = ["serve", "--socket", socket, "--no-acl", "--log-level", "error"]
-        broker.standardInput = FileHandle.nullDevice
-        broker.standardError = FileHandle.nullDevice
-        try broker.run()
-        defer {
-            broker.terminate()
-            broker.waitUntilExit()
-        }
-        for _ in 0..<200 where !FileManager.default.fileExists(atPath: socket) {
-            guard broker.isRunning else { break }
-            Thread.sleep(forTimeInterval: 0.025)
-        }
-        guard broker.isRunning, FileManager.default.fileExists(atPath: socket) else {
-            throw CommandFailure(
-                .brokerUnavailable,
-                "the broker to be measured did not start; try `broker serve` by hand")
-        }
-        return try body(socket)
     }
 }
 

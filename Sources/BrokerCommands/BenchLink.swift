@@ -27,11 +27,11 @@ enum BenchLink {
         let listening = try start(
             "bench-2", peer: "bench-1", "listen = \"tcp://127.0.0.1:\(port)\"\n\(security)", key,
             directory)
-        defer { stop(listening.process) }
+        defer { BenchBroker.stop(listening.process) }
         let connecting = try start(
             "bench-1", peer: "bench-2", "connect = \"tcp://127.0.0.1:\(port)\"\n\(security)", key,
             directory)
-        defer { stop(connecting.process) }
+        defer { BenchBroker.stop(connecting.process) }
         return try body(connecting.socket, listening.socket)
     }
 
@@ -49,29 +49,7 @@ enum BenchLink {
 
             """
         try text.write(toFile: config, atomically: true, encoding: .utf8)
-        let broker = Process()
-        broker.executableURL = BenchWorkerProcess.ownExecutable
-        broker.arguments = [
-            "serve", "--socket", socket, "--no-acl", "--log-level", "error", "--name", name,
-            "--config", config,
-        ]
-        broker.standardInput = FileHandle.nullDevice
-        broker.standardError = FileHandle.nullDevice
-        try broker.run()
-        for _ in 0..<200 where !FileManager.default.fileExists(atPath: socket) {
-            guard broker.isRunning else { break }
-            Thread.sleep(forTimeInterval: 0.025)
-        }
-        guard broker.isRunning, FileManager.default.fileExists(atPath: socket) else {
-            throw CommandFailure(
-                .brokerUnavailable,
-                "a broker to be measured did not start; try `broker serve` by hand")
-        }
+        let broker = try BenchBroker.start(at: socket, ["--name", name, "--config", config])
         return (broker, socket)
-    }
-
-    private static func stop(_ broker: Process) {
-        broker.terminate()
-        broker.waitUntilExit()
     }
 }

@@ -35,10 +35,7 @@ struct LinkFileTests {
         _ text: String, _ line: Int, _ words: String,
         location: SourceLocation = #_sourceLocation
     ) {
-        let found = problems(text)
-        #expect(
-            found.contains { $0.line == line && $0.text.contains(words) },
-            "\(found.map(\.description))", sourceLocation: location)
+        problems(text).expect(line, words, location: location)
     }
 
     private static let twoLinks = """

@@ -1,0 +1,50 @@
+import Foundation
+import LinuxIO
+
+/// The broker that is measured: one that runs already, or one started for the time.
+enum BenchBroker {
+    static func withBroker<Value>(
+        at socketPath: String?, _ body: (String) throws -> Value
+    ) throws -> Value {
+        if let socketPath { return try body(socketPath) }
+        let directory = FileManager.default.temporaryDirectory
+            .appendingPathComponent("broker-bench-\(CurrentProcess.pid)")
+        try FileManager.default.createDirectory(
+            at: directory, withIntermediateDirectories: false,
+            attributes: [.posixPermissions: 0o700])
+        defer { try? FileManager.default.removeItem(at: directory) }
+        let socket = directory.appendingPathComponent("broker.sock").path
+        let broker = try start(at: socket)
+        defer { stop(broker) }
+        return try body(socket)
+    }
+
+    /// Starts one, as a process of its own.
+    ///
+    /// - Parameter options: further ones of `broker serve`.
+    /// - Returns: when its socket is there.
+    static func start(at socket: String, _ options: [String] = []) throws -> Process {
+        let broker = Process()
+        broker.executableURL = BenchWorkerProcess.ownExecutable
+        broker.arguments =
+            ["serve", "--socket", socket, "--no-acl", "--log-level", "error"] + options
+        broker.standardInput = FileHandle.nullDevice
+        broker.standardError = FileHandle.nullDevice
+        try broker.run()
+        for _ in 0..<200 where !FileManager.default.fileExists(atPath: socket) {
+            guard broker.isRunning else { break }
+            Thread.sleep(forTimeInterval: 0.025)
+        }
+        guard broker.isRunning, FileManager.default.fileExists(atPath: socket) else {
+            throw CommandFailure(
+                .brokerUnavailable,
+                "a broker to be measured did not start; try `broker serve` by hand")
+        }
+        return broker
+    }
+
+    static func stop(_ broker: Process) {
+        broker.terminate()
+        broker.waitUntilExit()
+    }
+}
