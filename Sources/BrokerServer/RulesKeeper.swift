@@ -4,7 +4,6 @@ import LinuxIO
 
 /// Why the configuration is read.
 package enum ReloadCause: String, Sendable {
-    case start
     case signal
     case request
     case change
