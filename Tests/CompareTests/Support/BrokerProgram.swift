@@ -9,11 +9,33 @@ enum BrokerProgram {
         let errors: String
     }
 
-    /// Beside the tests, where the build puts both.
+    /// Beside the tests, where the build puts both; where other users are not let in, a copy
+    /// that they can run.
     static let path: String = {
         let tests = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
-        return tests.deletingLastPathComponent().appendingPathComponent("broker").path
+        let built = tests.deletingLastPathComponent().appendingPathComponent("broker").path
+        if !isRoot || isOpenToAll(built) { return built }
+        do {
+            try FileManager.default.copyItem(atPath: built, toPath: copy)
+            try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: copy)
+        } catch {
+            preconditionFailure("no copy of \(built) for other users: \(error)")
+        }
+        atexit { unlink(BrokerProgram.copy) }
+        return copy
     }()
+
+    private static let copy = "/tmp/compare-broker-\(getpid())"
+
+    private static func isOpenToAll(_ file: String) -> Bool {
+        let command = asSomeUser + ["/usr/bin/test", "-x", file]
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: command[0])
+        process.arguments = Array(command.dropFirst())
+        guard (try? process.run()) != nil else { return false }
+        process.waitUntilExit()
+        return process.terminationStatus == 0
+    }
 
     /// Runs it to its end, if need be through another program (`setpriv …`).
     static func run(
