@@ -13,6 +13,9 @@ package final class Server: Service {
     package let configuration: ServerConfiguration
     let logger: Logger
     let control: ReactorControl
+    /// About a dozen are open before the first client comes. Where they run out while the program
+    /// starts, its runtime aborts: libdispatch needs one when the main thread goes.
+    private static let descriptorsMin: UInt64 = 32
     /// Taken by the reactor thread when it starts.
     private let listener: Lock<SeqpacketListener?>
     private let packetBytesMax: Int
@@ -28,7 +31,13 @@ package final class Server: Service {
     ) throws(ServerError) {
         self.configuration = configuration
         self.logger = logger
-        _ = CurrentProcess.raiseDescriptorLimit()
+        let descriptors = CurrentProcess.raiseDescriptorLimit()
+        guard descriptors >= Self.descriptorsMin else {
+            throw ServerError(
+                "EMFILE: this process may open \(descriptors) descriptors, a broker needs "
+                    + "\(Self.descriptorsMin) and one for each client; raise the hard limit: "
+                    + "ulimit -Hn, LimitNOFILE= in the service")
+        }
         // It means "read again" from the first moment on.
         CurrentProcess.ignoreHangUp()
         packetBytesMax = try Self.measurePacketBytesMax()

@@ -104,6 +104,7 @@ struct ContainerTests {
     /// Gives a user a home, subordinate ids and a run-time directory that are seen only here.
     private static let asUserWithSubordinateIDs = """
         set -e
+        umask 022
         W=$1; shift
         mkdir $W/home $W/run
         chown 47001:47001 $W/home $W/run
