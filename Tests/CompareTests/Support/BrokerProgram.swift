@@ -21,7 +21,7 @@ enum BrokerProgram {
         } catch {
             preconditionFailure("no copy of \(built) for other users: \(error)")
         }
-        atexit { unlink(BrokerProgram.copy) }
+        atexit { try? FileManager.default.removeItem(atPath: BrokerProgram.copy) }
         return copy
     }()
 
