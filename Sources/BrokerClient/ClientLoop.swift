@@ -32,11 +32,13 @@ struct ClientLoop: ~Copyable {
     private var broker: PeerCredentials?
     private var interest: Epoll.Interest = []
     private var closeDeadline: UInt64?
+    private var window: PollWindow
     /// When to look again at what gathers in the outbox.
     private var gatherDeadline: UInt64?
 
     init(_ core: ClientCore) throws(KernelError) {
         self.core = core
+        window = PollWindow(nanosecondsMax: core.configuration.pollMax.nanoseconds)
         let epoll = try Epoll(eventsMax: 4)
         try epoll.add(core.wake.event.descriptor, token: Token.wake, interest: .readable)
         self.epoll = epoll
@@ -209,7 +211,7 @@ extension ClientLoop {
             case .broken(let breakage):
                 return readRest(breakage)
             }
-            let count = epoll.wait(timeoutNanoseconds: waitNanoseconds)
+            let count = epoll.wait(timeoutNanoseconds: waitNanoseconds, after: &window)
             var readiness: Epoll.Readiness = []
             for index in 0..<count {
                 if epoll.token(at: index) == Token.wake {

@@ -56,6 +56,16 @@ struct Serve: AsyncParsableCommand {
         completion: .file())
     var config: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Look for more messages for so long before sleeping.",
+            discussion: """
+                Only while they follow each other closely: it shortens round trips for processor \
+                time. 0 sleeps at once; at most 1000.
+                """,
+            valueName: "microseconds"))
+    var pollMax: UInt64 = 50
+
     @Flag(help: "Let everybody who can connect publish and subscribe to everything.")
     var noAcl = false
 
@@ -97,6 +107,9 @@ struct Serve: AsyncParsableCommand {
         if noAcl && accessFile != nil {
             throw ValidationError("--acl and --no-acl exclude each other")
         }
+        if pollMax > 1_000 {
+            throw ValidationError("--poll-max is 0 to 1000 microseconds")
+        }
     }
 
     /// Only root has a file that is used without being named, and only if it is there.
@@ -121,6 +134,7 @@ struct Serve: AsyncParsableCommand {
         configuration.socketGroupID = socketGroup?.gid
         configuration.isOpen = noAcl
         configuration.accessFile = accessPath
+        configuration.pollNanosecondsMax = 1_000 * pollMax
         return configuration
     }
 

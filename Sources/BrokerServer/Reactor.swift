@@ -56,6 +56,7 @@ struct Reactor: ~Copyable {
     var linkFileStatus: LinkFileStatus?
     var turns = FairQueue<Turn>(inputCostMax: Reactor.inputNanosecondsPerOutput)
     private var lookedNanoseconds: UInt64 = 0
+    private var window: PollWindow
     /// Memory for packets, of those who finish within a turn.
     var idleBatches = UniqueArray<ReceivedBatch>()
     private var isAccepting = true
@@ -65,7 +66,7 @@ struct Reactor: ~Copyable {
     init(
         listener: consuming SeqpacketListener, control: ReactorControl,
         broker configuration: BrokerConfiguration, inForce: ConfigurationInForce,
-        logger: Logger, links: consuming LinkStreams
+        logger: Logger, links: consuming LinkStreams, window: PollWindow
     ) throws(KernelError) {
         let epoll = try Epoll(eventsMax: Self.eventsMax)
         try epoll.add(
@@ -74,6 +75,7 @@ struct Reactor: ~Copyable {
         self.epoll = epoll
         self.listener = listener
         self.control = control
+        self.window = window
         self.logger = logger
         keeper = inForce.keeper
         rulesStatus = inForce.rulesStatus
@@ -100,7 +102,10 @@ struct Reactor: ~Copyable {
 
     /// Puts who is ready in line; waits for somebody if nobody is.
     private mutating func look() {
-        let count = epoll.wait(timeoutMilliseconds: turns.isEmpty ? waitMilliseconds() : 0)
+        let count =
+            turns.isEmpty
+            ? epoll.wait(timeoutNanoseconds: waitNanoseconds(), after: &window)
+            : epoll.wait(timeoutMilliseconds: 0)
         nowNanoseconds = Clock.monotonicNanoseconds()
         for index in 0..<count { dispatch(epoll.token(at: index), epoll.readiness(at: index)) }
         passTime()
@@ -170,14 +175,12 @@ struct Reactor: ~Copyable {
         noticeLog.timePassed(nowNanoseconds: nowNanoseconds)
     }
 
-    /// Rounded up, so that a deadline has passed when the wait ends.
-    private func waitMilliseconds() -> Int32 {
+    private func waitNanoseconds() -> UInt64? {
         let next = min(
             broker.nextDeadlineNanoseconds, acceptAgainNanoseconds ?? .max,
             links.nextDeadlineNanoseconds)
-        let now = Clock.monotonicNanoseconds()
-        guard next > now else { return 0 }
-        return Int32(clamping: (next - now + 999_999) / 1_000_000)
+        if next == .max { return nil }
+        return next > nowNanoseconds ? next - nowNanoseconds : 0
     }
 
     // MARK: Accepting

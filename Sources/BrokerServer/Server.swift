@@ -128,7 +128,8 @@ package final class Server: Service {
         do throws(KernelError) {
             var reactor = try Reactor(
                 listener: listener, control: control, broker: makeBrokerConfiguration(),
-                inForce: inForce, logger: logger, links: links)
+                inForce: inForce, logger: logger, links: links,
+                window: PollWindow(nanosecondsMax: configuration.pollNanosecondsMax))
             reactor.run()
             return nil
         } catch {

@@ -17,6 +17,9 @@ package struct ServerConfiguration: Sendable {
     package var queueBytesMax = Limits.queueBytesPerSubscriptionMax
     /// Connections that may wait to be accepted.
     package var backlog: Int32 = 1_024
+    /// How long the reactor looks for more before it sleeps, while messages come in quick
+    /// succession.
+    package var pollNanosecondsMax: UInt64 = 50_000
 
     /// Path of the file with the links to other brokers; nil: there are none.
     package var linkFile: String?

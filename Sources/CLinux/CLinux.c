@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <sched.h>
 #include <string.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
@@ -231,6 +232,12 @@ int clinux_unread_output(int fd) {
 
 int clinux_set_timer_slack(long nanoseconds) {
     return prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0);
+}
+
+int clinux_processor_count(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) < 0) return CPU_SETSIZE;
+    return CPU_COUNT(&set);
 }
 
 void clinux_malloc_trim(void) {

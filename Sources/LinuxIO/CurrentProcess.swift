@@ -72,6 +72,11 @@ public enum CurrentProcess {
         return setSoftDescriptorLimit(now.hard) ? now.hard : now.soft
     }
 
+    /// How many processors this process may run on, up to 1,024.
+    ///
+    /// The corresponding C function is `sched_getaffinity`.
+    public static var processorCount: Int { Int(clinux_processor_count()) }
+
     /// Gives memory of the heap that is free back to the system: the C library keeps what lies
     /// between blocks in use. Takes milliseconds where there is much of it.
     ///

@@ -122,6 +122,24 @@ public struct Epoll: ~Copyable, @unchecked Sendable {
         return wait(timeoutMilliseconds: Int32(clamping: milliseconds))
     }
 
+    /// As above, and looks for events as long as the window says before it sleeps.
+    public mutating func wait(timeoutNanoseconds: UInt64?, after window: inout PollWindow) -> Int {
+        if window.nanosecondsMax == 0 || timeoutNanoseconds == 0 {
+            return wait(timeoutNanoseconds: timeoutNanoseconds)
+        }
+        let start = Clock.monotonicNanoseconds()
+        let limit = min(window.nanoseconds, timeoutNanoseconds ?? .max)
+        while Clock.monotonicNanoseconds() - start < limit {
+            if wait(timeoutMilliseconds: 0) > 0 {
+                window.found()
+                return readyCount
+            }
+        }
+        let count = wait(timeoutNanoseconds: timeoutNanoseconds)
+        window.slept(nanoseconds: count > 0 ? Clock.monotonicNanoseconds() - start : nil)
+        return count
+    }
+
     /// The token of one event of the latest `wait`.
     public func token(at index: Int) -> UInt64 {
         precondition(index >= 0 && index < readyCount, "no such event")

@@ -122,6 +122,9 @@ int clinux_unread_output(int fd);
 // prctl(2) PR_SET_TIMERSLACK for the calling thread.
 int clinux_set_timer_slack(long nanoseconds);
 
+// sched_getaffinity(2): the processors this process may run on; 1,024 where there are more (EINVAL).
+int clinux_processor_count(void);
+
 // malloc_trim(3), where the C library has it.
 void clinux_malloc_trim(void);
 
