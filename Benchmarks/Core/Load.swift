@@ -2,8 +2,8 @@ import BrokerCore
 import BrokerWire
 import CMeasurement
 
-/// A broker core under the load of one scenario: packets of 64 KiB go in, what comes out is
-/// prepared and counted as sent at once.
+/// A broker core under the load of one scenario: packets go in, of 64 KiB if the scenario does not
+/// say otherwise, and what comes out is prepared and counted as sent.
 struct Load: ~Copyable {
     private let scenario: Scenario
     private var broker: Broker
@@ -14,6 +14,8 @@ struct Load: ~Copyable {
     private var latestChange: UInt32 = 1_000_000
     private let packets: [[UInt8]]
     private var now: UInt64 = 1
+    /// Packets taken in since the latest output.
+    private var gathered = 0
     /// Messages published by one round: each packet once.
     let messagesPerRound: Int
     /// Heap that sessions and subscriptions without traffic took.
@@ -91,7 +93,11 @@ struct Load: ~Copyable {
                 broker.packetReceived(
                     publisher, packet.span, from: .attested(attestation), nowNanoseconds: 1,
                     into: &effects)
-                Self.drain(&broker, &effects)
+                gathered += 1
+                if gathered == scenario.packetsPerOutput {
+                    Self.drain(&broker, &effects)
+                    gathered = 0
+                }
                 change(scenario.change)
             }
         }
@@ -190,7 +196,10 @@ struct Load: ~Copyable {
     }
 
     private static func packetBytes(_ scenario: Scenario) -> Int {
-        max(Limits.batchBytesTarget, PacketHeader.byteCount + messageBytes(scenario))
+        if let messages = scenario.messagesPerPacket {
+            return PacketHeader.byteCount + messages * messageBytes(scenario)
+        }
+        return max(Limits.batchBytesTarget, PacketHeader.byteCount + messageBytes(scenario))
     }
 
     private static func messageBytes(_ scenario: Scenario) -> Int {

@@ -19,6 +19,10 @@ struct Scenario {
     /// Different topics, published in turn.
     var topics = 1
     var payloadBytes = 128
+    /// Messages in a packet; nil: as many as fit.
+    var messagesPerPacket: Int?
+    /// Packets that are taken in before what is queued is sent.
+    var packetsPerOutput = 1
     var acknowledge = false
     /// Access rules, one of which concerns those who take part; 0: everybody may everything.
     var rules = 0
@@ -36,6 +40,9 @@ struct Scenario {
         Scenario(name: "1,000 topics, 10,000 filters", idleFilters: 10_000, topics: 1_000),
         Scenario(name: "20,000 topics", topics: 20_000),
         Scenario(name: "1,024 bytes", payloadBytes: 1_024),
+        Scenario(name: "one message in a packet", messagesPerPacket: 1),
+        Scenario(
+            name: "one message in a packet, gathered", messagesPerPacket: 1, packetsPerOutput: 64),
         Scenario(name: "10 rules", rules: 10),
         Scenario(name: "10,000 rules", rules: 10_000),
         Scenario(name: "each topic new", topics: 1_000, change: .filters),

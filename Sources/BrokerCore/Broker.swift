@@ -176,11 +176,12 @@ package struct Broker: ~Copyable {
 
     /// When `timePassed` has something to do at the latest.
     package var nextDeadlineNanoseconds: UInt64 {
-        [
-            greetingDeadlines.nextNanoseconds, drainDeadlines.nextNanoseconds,
-            holdDeadlines.nextNanoseconds, nextLinkDeadlineNanoseconds,
-            nextAdmissionNanoseconds,
-        ].reduce(systemTopicsNanoseconds) { min($0, $1 ?? $0) }
+        var next = systemTopicsNanoseconds
+        next = min(next, greetingDeadlines.nextNanoseconds ?? next)
+        next = min(next, drainDeadlines.nextNanoseconds ?? next)
+        next = min(next, holdDeadlines.nextNanoseconds ?? next)
+        next = min(next, nextLinkDeadlineNanoseconds)
+        return min(next, nextAdmissionNanoseconds ?? next)
     }
 
     /// Stops: sessions get what is queued for them and a farewell, for a bounded time.

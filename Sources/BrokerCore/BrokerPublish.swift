@@ -101,7 +101,7 @@ extension Broker {
         let lostBytes = FrameHeader.byteCount + FrameType.lost.fixedBytes
         let senderBytes =
             FrameHeader.byteCount + SenderRecord.byteCount + lostBytes
-            + routeBytes(for: subscription, context)
+            + routeBytes(for: subscription, isRemote: context.link >= 0)
         let tail = subscriptions[subscription].queue.tail
         let fits =
             tail != PacketPool.none && !pool[tail].isLossNotice
@@ -112,7 +112,7 @@ extension Broker {
             let capacity = pool.capacity(
                 needed: PacketHeader.byteCount + senderBytes + needed, expected: expected,
                 limit: subscriptions[subscription].queueBytesMax)
-            guard makeRoom(capacity, in: subscription, context, into: &effects) else {
+            guard makeRoom(capacity, in: subscription, &context, into: &effects) else {
                 lose(1, of: subscription)
                 subscriptions[subscription].unreportedLosses += 1
                 return false
@@ -129,27 +129,34 @@ extension Broker {
             pool[packet].losses &+= subscriptions[subscription].unreportedLosses
             subscriptions[subscription].unreportedLosses = 0
         }
-        appendSender(to: packet, for: subscription, context)
+        appendSender(to: packet, for: subscription, &context)
         pool[packet].senderSerial = context.serial
         return true
     }
 
+    // Inlined, all three: the compiler calls a function that does not mutate with a copy of the
+    // whole broker.
+
     /// Bytes that tell where a message is from, beside its sender record.
-    private func routeBytes(for subscription: Int, _ context: PacketContext) -> Int {
+    @inline(__always)
+    private func routeBytes(for subscription: Int, isRemote: Bool) -> Int {
         if subscriptions[subscription].link >= 0 {
             return LinkFrame.routeBytes + LinkLimits.pathBytesMax
         }
-        return context.link >= 0 ? LinkLimits.nameBytesMax + Limits.mappedNameBytesMax : 0
+        return isRemote ? LinkLimits.nameBytesMax + Limits.mappedNameBytesMax : 0
     }
 
     /// To a client, who sent it and the broker that attested it; to a peer, the path as well.
     private mutating func appendSender(
-        to packet: Int32, for subscription: Int, _ context: PacketContext
+        to packet: Int32, for subscription: Int, _ context: inout PacketContext
     ) {
         let isRemote = context.link >= 0
         guard subscriptions[subscription].link >= 0 else {
-            let origin = isRemote ? Array(linkTable.inbound.origin.utf8) : []
-            let user = isRemote ? linkTable.inbound.user : []
+            guard isRemote else {
+                pool[packet].buffer.appendSender(context.record, origin: Span())
+                return
+            }
+            let (origin, user) = (Array(linkTable.inbound.origin.utf8), linkTable.inbound.user)
             pool[packet].buffer.appendSender(
                 context.record, origin: origin.span, user: user.span)
             return
@@ -163,7 +170,8 @@ extension Broker {
 
     /// Applies the overflow policy until the queue may grow by `bytes`, or gives up.
     private mutating func makeRoom(
-        _ bytes: Int, in subscription: Int, _ context: PacketContext, into effects: inout Effects
+        _ bytes: Int, in subscription: Int, _ context: inout PacketContext,
+        into effects: inout Effects
     ) -> Bool {
         let account = sessions[Int(subscriptions[subscription].session)].account
         while !mayGrow(subscription, by: bytes, account: account) {
@@ -196,6 +204,7 @@ extension Broker {
         return true
     }
 
+    @inline(__always)
     private func hasDeliveriesQueued(_ subscription: Int) -> Bool {
         let queue = subscriptions[subscription].queue
         return !queue.isEmpty && (queue.head != queue.tail || !pool[queue.head].isLossNotice)
@@ -203,6 +212,7 @@ extension Broker {
 
     /// A queue always takes one message, also behind a LOST notice: the newest is never dropped
     /// for want of room in its own queue.
+    @inline(__always)
     private func mayGrow(_ subscription: Int, by bytes: Int, account: Int) -> Bool {
         let fits =
             !hasDeliveriesQueued(subscription)

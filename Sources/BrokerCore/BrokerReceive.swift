@@ -141,6 +141,7 @@ extension Broker {
         }
     }
 
+    @inline(__always)
     private func attest(_ identity: PacketIdentity) -> PacketIdentity {
         guard case .attested(let attestation) = identity else { return identity }
         if attestation.uid == SenderRecord.noID || attestation.gid == SenderRecord.noID {
@@ -149,6 +150,7 @@ extension Broker {
         return identity
     }
 
+    @inline(__always)
     private mutating func makeContext(
         _ slot: Int, _ attestation: Attestation, nowNanoseconds: UInt64
     ) -> PacketContext {
@@ -162,15 +164,12 @@ extension Broker {
     }
 
     /// A small number for the subject, equal for equal subjects while the broker runs.
+    @inline(__always)
     mutating func subjectNumber(of record: SenderRecord, session slot: Int) -> UInt32 {
-        if let last = sessions[slot].lastRecord, last.uid == record.uid, last.gid == record.gid,
-            last.isDelegated == record.isDelegated, last.level == record.level,
-            last.isOpenersProcess == record.isOpenersProcess
-        {
-            return sessions[slot].lastSubject
-        }
+        let sender = Session.Sender(record)
+        if sessions[slot].lastSender == sender { return sessions[slot].lastSubject }
         let number = number(of: subject(of: record, session: slot))
-        sessions[slot].lastRecord = record
+        sessions[slot].lastSender = sender
         sessions[slot].lastSubject = number
         return number
     }
@@ -184,7 +183,7 @@ extension Broker {
             subjectRights.removeAll()
             subjectNumbers.removeAll()
             routes.invalidate()
-            for slot in sessions.indices { sessions[slot].lastRecord = nil }
+            for slot in sessions.indices { sessions[slot].lastSender = nil }
         }
         let number = UInt32(subjects.count)
         subjects.append(subject)

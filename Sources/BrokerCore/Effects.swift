@@ -85,17 +85,18 @@ package struct Effects {
     }
 
     package mutating func clear() {
-        dirty.removeAll(keepingCapacity: true)
-        pausing.removeAll(keepingCapacity: true)
-        resuming.removeAll(keepingCapacity: true)
-        closing.removeAll(keepingCapacity: true)
-        statusRequests.removeAll(keepingCapacity: true)
-        adminRequests.removeAll(keepingCapacity: true)
-        notices.removeAll(keepingCapacity: true)
+        // Most are empty most of the time, and even then `removeAll` has work to do.
+        if !dirty.isEmpty { dirty.removeAll(keepingCapacity: true) }
+        if !pausing.isEmpty { pausing.removeAll(keepingCapacity: true) }
+        if !resuming.isEmpty { resuming.removeAll(keepingCapacity: true) }
+        if !closing.isEmpty { closing.removeAll(keepingCapacity: true) }
+        if !statusRequests.isEmpty { statusRequests.removeAll(keepingCapacity: true) }
+        if !adminRequests.isEmpty { adminRequests.removeAll(keepingCapacity: true) }
+        if !notices.isEmpty { notices.removeAll(keepingCapacity: true) }
         noticesDropped = 0
-        linksReady.removeAll(keepingCapacity: true)
-        linksClosing.removeAll(keepingCapacity: true)
-        linkNotices.removeAll(keepingCapacity: true)
+        if !linksReady.isEmpty { linksReady.removeAll(keepingCapacity: true) }
+        if !linksClosing.isEmpty { linksClosing.removeAll(keepingCapacity: true) }
+        if !linkNotices.isEmpty { linkNotices.removeAll(keepingCapacity: true) }
         bytesFreed = 0
     }
 

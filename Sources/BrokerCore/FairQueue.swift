@@ -6,7 +6,16 @@ import DequeModule
 ///
 /// What a user has had is counted from where the others are when it comes (start-time fair
 /// queueing): resting earns no credit, and nobody pays for having been served alone.
-package struct FairQueue<Turn> {
+///
+/// Not generic: it is used from another module, where each call would look its types up.
+package struct FairQueue {
+    /// What waits for its turn.
+    package enum Turn: Equatable, Sendable {
+        case accept
+        case receive(SessionID)
+        case send(SessionID)
+    }
+
     /// What a user has waiting.
     package enum Line: Sendable {
         /// Taking input and working through it.
@@ -42,6 +51,8 @@ package struct FairQueue<Turn> {
     /// Users that are remembered before those who are behind the clock are forgotten.
     private var usersMax = 64
     private var latest: (slot: Int, line: Line)?
+    /// Slot of the user who was served last: most often it is the next to come as well.
+    private var served = 0
 
     package init(inputCostMax: UInt64) {
         self.inputCostMax = inputCostMax
@@ -85,6 +96,7 @@ package struct FairQueue<Turn> {
         waiting.remove(at: first)
         if users[slot].isWaiting { waiting.append(slot) }
         latest = (slot, isOutput ? .output : .input)
+        served = slot
         return turn
     }
 
@@ -101,7 +113,9 @@ package struct FairQueue<Turn> {
     }
 
     private mutating func arrive(_ uid: UInt32) -> Int {
-        let slot = slots[uid] ?? makeUser(uid)
+        let slot =
+            served < users.count && users[served].uid == uid
+            ? served : slots[uid] ?? makeUser(uid)
         guard !users[slot].isWaiting else { return slot }
         waiting.append(slot)
         // Who has just had its turn is charged for it first, and comes again behind the others.

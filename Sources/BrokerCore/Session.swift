@@ -31,6 +31,24 @@ struct Session {
         let explanation: String
     }
 
+    /// What makes subjects of one session different.
+    struct Sender: Equatable {
+        let uid: UInt32
+        let gid: UInt32
+        let level: SenderRecord.Level
+        let isDelegated: Bool
+        let isOpenersProcess: Bool
+
+        @inline(__always)
+        init(_ record: SenderRecord) {
+            uid = record.uid
+            gid = record.gid
+            level = record.level
+            isDelegated = record.isDelegated
+            isOpenersProcess = record.isOpenersProcess
+        }
+    }
+
     var id: SessionID
     /// Number told to the client, unique while the broker runs.
     var number: UInt64 = 0
@@ -66,7 +84,7 @@ struct Session {
     var isDoomed = false
 
     /// The subject of the last packet: most packets of a session are sent by one process.
-    var lastRecord: SenderRecord?
+    var lastSender: Sender?
     var lastSubject: UInt32 = 0
 
     /// Senders of delegated packets.

@@ -11,13 +11,6 @@ import Logging
 ///
 /// Connections are watched edge triggered: what was left unread is in the queue.
 struct Reactor: ~Copyable {
-    /// What waits for its turn.
-    enum Turn {
-        case accept
-        case receive(SessionID)
-        case send(SessionID)
-    }
-
     private static let listenerToken = UInt64.max
     private static let wakeUpToken = UInt64.max - 1
     private static let eventsMax = 256
@@ -54,7 +47,7 @@ struct Reactor: ~Copyable {
     let keeper: RulesKeeper?
     var rulesStatus: RulesStatus
     var linkFileStatus: LinkFileStatus?
-    var turns = FairQueue<Turn>(inputCostMax: Reactor.inputNanosecondsPerOutput)
+    var turns = FairQueue(inputCostMax: Reactor.inputNanosecondsPerOutput)
     private var lookedNanoseconds: UInt64 = 0
     private var window: PollWindow
     /// Memory for packets, of those who finish within a turn.

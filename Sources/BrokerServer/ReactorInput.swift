@@ -99,10 +99,11 @@ extension Reactor {
         let identity =
             batch.identity
             ?? connection.identity(of: attestation, isOpenerAlive: batch.isOpenerAlive)
-        batch.identity = identity
-        return broker.packetReceived(
+        let rest = broker.packetReceived(
             connection.id, batch.packet(), from: identity, at: batch.offset,
             nowNanoseconds: nowNanoseconds, into: &effects)
+        if rest != nil { batch.identity = identity }
+        return rest
     }
 
     /// What was received of a session that has ended is nobody's any more.

@@ -13,7 +13,7 @@ struct ReceivedBatch: ~Copyable {
     private var index = 0
     /// Where the core goes on in the packet in hand; 0: it has not begun.
     var offset = 0
-    /// Who sent the packet in hand, once the core has begun with it.
+    /// Who sent the packet in hand, if the core has begun with it.
     var identity: PacketIdentity?
     /// Asked once, after all were received.
     private(set) var isOpenerAlive = false
@@ -38,9 +38,7 @@ struct ReceivedBatch: ~Copyable {
         isOpenerAlive = connection.isOpenerAlive()
         // If there was less than was asked for, what comes later is reported again.
         if count == packetsMax { connection.mayHaveInput = true }
-        var bytes = 0
-        for index in 0..<count { bytes += receiver.bytes(at: index).count }
-        connection.noteReceived(packets: count, bytes: bytes)
+        connection.noteReceived(packets: count, bytes: receiver.byteCount)
         return outcome
     }
 

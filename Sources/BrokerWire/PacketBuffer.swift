@@ -51,8 +51,7 @@ public struct PacketBuffer: ~Copyable {
 
     private mutating func writePacketHeader() {
         bytes.append(addingCount: PacketHeader.byteCount) { output in
-            output.append(littleEndian: PacketHeader.magic)
-            output.append(littleEndian: UInt32(0))
+            output.append(littleEndian: UInt64(PacketHeader.magic))
         }
     }
 
@@ -67,10 +66,10 @@ public struct PacketBuffer: ~Copyable {
         let head = FrameHeader.byteCount &+ type.fixedBytes
         precondition(bytes.freeCapacity >= head &+ leadLength &+ tailLength)
         bytes.append(addingCount: head) { output in
-            output.append(littleEndian: UInt32(head &+ leadLength &+ tailLength))
-            output.append(type.rawValue)
-            output.append(flags)
-            output.append(littleEndian: UInt16(truncatingIfNeeded: leadLength))
+            output.append(
+                littleEndian: Self.frameHead(
+                    type, flags: flags, length: head &+ leadLength &+ tailLength,
+                    leadLength: leadLength))
             fixed(&output)
         }
         frames &+= 1
@@ -151,14 +150,32 @@ extension PacketBuffer {
         frames &+= 1
     }
 
+    /// Once per packet and receiver: put together from words and appended as a whole.
     package mutating func appendSender(
         _ record: SenderRecord, origin: Span<UInt8>, user: Span<UInt8> = Span()
     ) {
-        beginFrame(.sender, leadLength: origin.count, tailLength: user.count) { output in
-            record.write(to: &output)
+        precondition(origin.count <= Int(UInt16.max))
+        let length =
+            FrameHeader.byteCount &+ SenderRecord.byteCount &+ origin.count &+ user.count
+        precondition(bytes.freeCapacity >= length)
+        let head = Self.frameHead(.sender, flags: 0, length: length, leadLength: origin.count)
+        let fields = record.words
+        var frame = InlineArray<64, UInt8>(repeating: 0)
+        for index in 0..<8 {
+            frame[index] = UInt8(truncatingIfNeeded: head >> UInt64(8 &* index))
         }
-        bytes.append(copying: origin)
-        bytes.append(copying: user)
+        for word in 0..<7 {
+            let value = fields[word]
+            for index in 0..<8 {
+                frame[8 &+ 8 &* word &+ index] =
+                    UInt8(truncatingIfNeeded: value >> UInt64(8 &* index))
+            }
+        }
+        bytes.append(copying: frame.span)
+        // Most have neither.
+        if !origin.isEmpty { bytes.append(copying: origin) }
+        if !user.isEmpty { bytes.append(copying: user) }
+        frames &+= 1
     }
 
     package mutating func appendHello(versionMin: UInt16, versionMax: UInt16, name: String) {

@@ -101,27 +101,26 @@ extension SenderRecord {
 
     @_lifetime(output: copy output)
     package func write(to output: inout OutputSpan<UInt8>) {
-        output.append(littleEndian: UInt32(bitPattern: pid))
-        output.append(littleEndian: uid)
-        output.append(littleEndian: gid)
-        output.append(littleEndian: UInt32(bitPattern: opener.pid))
-        output.append(littleEndian: opener.uid)
-        output.append(littleEndian: opener.gid)
-        output.append(littleEndian: process)
-        output.append(littleEndian: opener.process)
-        output.append(littleEndian: timeNanoseconds)
-        output.append(level.rawValue)
-        output.append(isDelegated ? 1 : 0)
-        switch domain {
-        case .unknown:
-            output.append(littleEndian: UInt16(0))
-            output.append(littleEndian: Self.noID)
-        case .own:
-            output.append(littleEndian: UInt16(1))
-            output.append(littleEndian: Self.noID)
-        case .other(let ownerUID):
-            output.append(littleEndian: UInt16(2))
-            output.append(littleEndian: ownerUID ?? Self.noID)
-        }
+        let words = words
+        for index in words.indices { output.append(littleEndian: words[index]) }
+    }
+
+    /// The record as numbers, the first of its bytes in the lowest bits of the first.
+    @inline(__always)
+    var words: InlineArray<7, UInt64> {
+        let (domainCode, owner): (UInt64, UInt32) =
+            switch domain {
+            case .unknown: (0, Self.noID)
+            case .own: (1, Self.noID)
+            case .other(let ownerUID): (2, ownerUID ?? Self.noID)
+            }
+        let flags = UInt64(level.rawValue) | (isDelegated ? 1 << 8 : 0) | domainCode << 16
+        return [
+            UInt64(UInt32(bitPattern: pid)) | UInt64(uid) << 32,
+            UInt64(gid) | UInt64(UInt32(bitPattern: opener.pid)) << 32,
+            UInt64(opener.uid) | UInt64(opener.gid) << 32,
+            process, opener.process, timeNanoseconds,
+            flags | UInt64(owner) << 32,
+        ]
     }
 }

@@ -21,6 +21,19 @@ _Static_assert(offsetof(struct clinux_ucred, gid) == offsetof(struct ucred, gid)
 _Static_assert(sizeof(struct clinux_mmsghdr) == sizeof(struct mmsghdr), "mmsghdr");
 _Static_assert(
     offsetof(struct clinux_mmsghdr, msg_len) == offsetof(struct mmsghdr, msg_len), "msg_len");
+// Two headers with their data, and the padding behind each.
+_Static_assert(offsetof(struct clinux_usual_control, time_level)
+    == offsetof(struct cmsghdr, cmsg_level), "time_level");
+_Static_assert(offsetof(struct clinux_usual_control, time_type)
+    == offsetof(struct cmsghdr, cmsg_type), "time_type");
+_Static_assert(offsetof(struct clinux_usual_control, time) == CMSG_LEN(0), "time");
+_Static_assert(offsetof(struct clinux_usual_control, credentials_length)
+    == CMSG_SPACE(sizeof(struct timespec)), "credentials_length");
+_Static_assert(offsetof(struct clinux_usual_control, credentials)
+    == CMSG_SPACE(sizeof(struct timespec)) + CMSG_LEN(0), "credentials");
+_Static_assert(sizeof(struct clinux_usual_control)
+    == CMSG_SPACE(sizeof(struct timespec)) + CMSG_SPACE(sizeof(struct ucred)), "both");
+_Static_assert(sizeof(((struct cmsghdr *)0)->cmsg_len) == sizeof(uint64_t), "cmsg_len");
 _Static_assert(SCM_CREDENTIALS == 2, "SCM_CREDENTIALS");
 _Static_assert(SO_TIMESTAMPNS == 35, "SO_TIMESTAMPNS");
 _Static_assert(SO_PEERGROUPS == 59, "SO_PEERGROUPS");

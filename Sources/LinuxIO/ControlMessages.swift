@@ -16,15 +16,49 @@ extension PacketAttestation {
         controlTruncated = flags & Int32(MSG_CTRUNC) != 0
         dataTruncated = flags & Int32(MSG_TRUNC) != 0
         isEmpty = unsafe received.pointee.msg_len == 0
-        var next = unsafe clinux_cmsg_first(header)
-        while let current = unsafe next {
-            unsafe read(current)
-            unsafe next = clinux_cmsg_next(header, current)
-        }
+        if unsafe !readUsual(header) { unsafe readEach(header) }
         if case .recorded(let ids) = credentials, ids.pid == 0, !senderProcessDelivered,
             ids.uid == overflowID, ids.gid == overflowID
         {
             credentials = .unrecorded
+        }
+    }
+
+    /// A time and credentials, each whole, in this order and nothing else.
+    ///
+    /// - Returns: false: it is anything but that, and nothing was read.
+    @inline(__always)
+    private mutating func readUsual(_ header: UnsafeMutablePointer<msghdr>) -> Bool {
+        guard
+            unsafe header.pointee.msg_controllen == MemoryLayout<clinux_usual_control>.size,
+            let control = unsafe header.pointee.msg_control
+        else { return false }
+        let usual = unsafe control.loadUnaligned(as: clinux_usual_control.self)
+        guard usual.time_length == Self.timeLength, usual.time_level == SOL_SOCKET,
+            usual.time_type == CLINUX_SO_TIMESTAMPNS,
+            usual.credentials_length == Self.credentialsLength,
+            usual.credentials_level == SOL_SOCKET,
+            usual.credentials_type == CLINUX_SCM_CREDENTIALS
+        else { return false }
+        receiveTimeNanoseconds = nanoseconds(usual.time)
+        let ids = usual.credentials
+        credentials = .recorded(PacketCredentials(pid: ids.pid, uid: ids.uid, gid: ids.gid))
+        return true
+    }
+
+    /// `cmsg_len` counts header and data, without the padding.
+    private static var timeLength: UInt64 {
+        UInt64(MemoryLayout<cmsghdr>.size + MemoryLayout<timespec>.size)
+    }
+    private static var credentialsLength: UInt64 {
+        UInt64(MemoryLayout<cmsghdr>.size + MemoryLayout<clinux_ucred>.size)
+    }
+
+    private mutating func readEach(_ header: UnsafeMutablePointer<msghdr>) {
+        var next = unsafe clinux_cmsg_first(header)
+        while let current = unsafe next {
+            unsafe read(current)
+            unsafe next = clinux_cmsg_next(header, current)
         }
     }
 

@@ -26,6 +26,8 @@ public struct PacketReceiver: ~Copyable, @unchecked Sendable {
     public let packetBytesMax: Int
     /// Whether the latest `receive` saw the end of the stream, also after packets.
     public private(set) var endOfStreamSeen = false
+    /// Bytes of all packets of the latest `receive`.
+    public private(set) var byteCount = 0
 
     private let controlBytesMax: Int
     private let region: UnsafeMutableRawBufferPointer
@@ -34,6 +36,14 @@ public struct PacketReceiver: ~Copyable, @unchecked Sendable {
     private let vectors: UnsafeMutablePointer<iovec>
     private var attestations: [PacketAttestation]
     private var packetCount = 0
+    /// Bytes from one slot to the next.
+    private let stride: Int
+    /// Slots in which the kernel has left the length of the control messages.
+    private var slotsUsed = 0
+
+    private static let cacheLineBytes = 64
+    /// Room for most small packets.
+    private static let cacheLinesBetween = 5
 
     /// Room for credentials, time, process descriptor, the most descriptors, and one more.
     static let controlBytesNeeded =
@@ -61,7 +71,10 @@ public struct PacketReceiver: ~Copyable, @unchecked Sendable {
         self.slots = slots
         self.packetBytesMax = packetBytesMax
         self.controlBytesMax = controlBytesMax
-        let bytes = slots * packetBytesMax
+        // Small packets that all began at the same place of a page would take each other's lines
+        // of the processor's cache.
+        stride = packetBytesMax + Self.cacheLinesBetween * Self.cacheLineBytes
+        let bytes = slots * stride
         let start = unsafe mmap(
             nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let start = unsafe start, unsafe start != MAP_FAILED else {
@@ -74,11 +87,12 @@ public struct PacketReceiver: ~Copyable, @unchecked Sendable {
         attestations = Array(repeating: PacketAttestation(), count: slots)
         for slot in 0..<slots {
             unsafe (vectors + slot).initialize(
-                to: iovec(iov_base: start + slot * packetBytesMax, iov_len: packetBytesMax))
+                to: iovec(iov_base: start + slot * stride, iov_len: packetBytesMax))
             var message = unsafe clinux_mmsghdr()
             unsafe message.msg_hdr.msg_iov = vectors + slot
             unsafe message.msg_hdr.msg_iovlen = 1
             unsafe message.msg_hdr.msg_control = control + slot * controlBytesMax
+            unsafe message.msg_hdr.msg_controllen = controlBytesMax
             unsafe (messages + slot).initialize(to: message)
         }
     }
@@ -103,6 +117,7 @@ public struct PacketReceiver: ~Copyable, @unchecked Sendable {
     ) -> Outcome {
         precondition(packetsMax > 0, "1 packet or more")
         packetCount = 0
+        byteCount = 0
         endOfStreamSeen = false
         let count = min(packetsMax, slots)
         var result = receiveBatch(fd.rawValue, count: count)
@@ -122,7 +137,7 @@ public struct PacketReceiver: ~Copyable, @unchecked Sendable {
     public func bytes(at index: Int) -> Span<UInt8> {
         precondition(index >= 0 && index < packetCount, "no such packet")
         let length = unsafe Int(messages[index].msg_len)
-        let start = index * packetBytesMax
+        let start = index * stride
         let slice = unsafe UnsafeRawBufferPointer(rebasing: region[start..<start + length])
         let span = unsafe Span<UInt8>(_unsafeBytes: slice)
         return unsafe _overrideLifetime(span, borrowing: self)
@@ -134,11 +149,13 @@ public struct PacketReceiver: ~Copyable, @unchecked Sendable {
         return attestations[index]
     }
 
-    private func receiveBatch(_ fd: Int32, count: Int) -> Result<Int32, KernelError> {
-        for slot in 0..<count {
-            // The kernel has left the length that it used.
+    private mutating func receiveBatch(
+        _ fd: Int32, count: Int
+    ) -> Result<Int32, KernelError> {
+        for slot in 0..<slotsUsed {
             unsafe messages[slot].msg_hdr.msg_controllen = controlBytesMax
         }
+        slotsUsed = 0
         return kernelCall("recvmmsg") {
             unsafe clinux_recvmmsg(
                 fd, messages, UInt32(count),
@@ -150,12 +167,14 @@ public struct PacketReceiver: ~Copyable, @unchecked Sendable {
     /// slots with nothing: the first of those is the end, and nothing follows it.
     private mutating func readBatch(filled: Int) -> Outcome {
         precondition(filled > 0 && filled <= slots, "recvmmsg filled \(filled) of \(slots)")
+        slotsUsed = filled
         for slot in 0..<filled {
             if isEndOfStream(slot) {
                 endOfStreamSeen = true
                 break
             }
             unsafe attestations[slot] = PacketAttestation(reading: messages + slot)
+            unsafe byteCount += Int(messages[slot].msg_len)
             packetCount = slot + 1
         }
         return packetCount == 0 ? .endOfStream : .packets(packetCount)

@@ -5,13 +5,9 @@ import Testing
 
 @Suite("FairQueue: one user never exhausts another")
 struct FairQueueTests {
-    /// Turns say whose they are and which.
-    private struct Turn: Equatable {
-        let uid: UInt32
-        let number: Int
-    }
+    private typealias Turn = FairQueue.Turn
 
-    private func queue(inputCostMax: UInt64 = 1_000) -> FairQueue<Turn> {
+    private func queue(inputCostMax: UInt64 = 1_000) -> FairQueue {
         FairQueue(inputCostMax: inputCostMax)
     }
 
@@ -144,4 +140,19 @@ struct FairQueueTests {
         #expect(queue.isEmpty)
         #expect(served.count == 10_000 - 3_334)
     }
+}
+
+/// Turns here say whose they are and which, in the place of a session.
+extension FairQueue.Turn {
+    fileprivate init(uid: UInt32, number: Int) {
+        self = .receive(SessionID(slot: Int32(number), generation: uid))
+    }
+
+    private var session: SessionID {
+        guard case .receive(let session) = self else { preconditionFailure("none of these") }
+        return session
+    }
+
+    fileprivate var uid: UInt32 { session.generation }
+    fileprivate var number: Int { Int(session.slot) }
 }

@@ -46,6 +46,18 @@ struct clinux_ucred {
     uint32_t gid;
 };
 
+// The control messages of most packets, side by side as the kernel writes them.
+struct clinux_usual_control {
+    uint64_t time_length;
+    int32_t time_level;
+    int32_t time_type;
+    struct timespec time;
+    uint64_t credentials_length;
+    int32_t credentials_level;
+    int32_t credentials_type;
+    struct clinux_ucred credentials;
+};
+
 // struct mmsghdr
 struct clinux_mmsghdr {
     struct msghdr msg_hdr;
