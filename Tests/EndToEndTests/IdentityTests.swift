@@ -146,10 +146,10 @@ struct IdentityTests {
     func descriptorsSentAlong() throws {
         let broker = try BrokerUnderTest()
         _ = try broker.status()
-        let before = broker.descriptorCount
+        let before = broker.descriptorCount(connections: 0)
         let told = try Actors(broker: broker).play("descriptors")
         #expect(told.first?["refused"] as? Int != nil)
-        #expect(broker.settles { $0.descriptorCount == before })
+        #expect(broker.settles { $0.descriptorCount <= before })
     }
 
     @Test("What a program prints to an inherited connection is no message, and ends it")

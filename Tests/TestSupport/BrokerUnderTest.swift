@@ -83,6 +83,23 @@ public final class BrokerUnderTest {
         return entries?.count ?? -1
     }
 
+    /// The same once it has closed all connections but these: that a client has ended does not
+    /// mean that the broker has heard of it.
+    public func descriptorCount(connections: Int) -> Int {
+        for _ in 0..<1_000 where connectionCount != connections {
+            Thread.sleep(forTimeInterval: 0.01)
+        }
+        return descriptorCount
+    }
+
+    /// Connections of clients, as the kernel lists them: sockets with our path besides the one that
+    /// listens.
+    private var connectionCount: Int {
+        let table = FileManager.default.contents(atPath: "/proc/\(process.pid)/net/unix") ?? Data()
+        return String(decoding: table, as: UTF8.self).split(separator: "\n")
+            .count { $0.hasSuffix(" " + socketPath) } - 1
+    }
+
     /// Resident memory in KiB.
     public var residentKiB: Int {
         let status = (try? String(contentsOfFile: "/proc/\(process.pid)/status", encoding: .utf8))
