@@ -1,15 +1,16 @@
 #!/usr/bin/python3
 """Round trips of one user beside another who does what it can: a report, run as root.
 
-    fairness.py BROKER [--seconds S | --trips N] [--processes N] [--only KIND…] [--format json]
+    fairness.py BROKER [--seconds S | --trips N] [--rounds N] [--processes N] [--only KIND…]
+                       [--format json]
 
 Starts BROKER with two users' rules and everything else as it comes. Uid 1000 measures round trips
-(publish, receive), one each millisecond: while all is quiet; beside processes of uid 1001 that
-leave the broker alone ("hog" burns processor time, "wake" wakes another one up: what the machine
-itself costs); beside each kind of flood of uid 1001; and when all is quiet again. The ratio is
-that of the medians. JSON has what the broker charged to both users meanwhile as well.
+(publish, receive), one each millisecond, by turns: while all is quiet, and beside processes of
+uid 1001. Those flood the broker, each kind in its way, or leave it alone ("hog" burns processor
+time, "wake" wakes another process up: what the machine itself costs). The ratio is that of the
+medians of all rounds. JSON has what the broker charged to both users meanwhile as well.
 """
-import argparse, json, os, pathlib, select, signal, socket, statistics, struct, subprocess, sys
+import argparse, array, json, os, pathlib, select, signal, socket, statistics, struct, subprocess, sys
 import tempfile, time
 
 from wire import HELLO, frame, packet, publish, subscribe
@@ -225,27 +226,25 @@ class Stage:
         def probe():
             sock, times = round_trips(
                 self.path, self.arguments.seconds, self.arguments.trips)
-            cuts = statistics.quantiles(times, n=100)
-            os.write(writer, json.dumps([len(times), cuts[49], cuts[89], cuts[98]]).encode())
+            answer = array.array("d", times).tobytes()
+            os.write(writer, struct.pack("<I", len(answer)) + answer)
             # Goes when its status has been seen.
             signal.pause()
 
         ticks, start = processor_ticks(self.server), time.monotonic()
         child = in_child(PROBER, probe)
         os.close(writer)
-        answer = os.read(reader, 65_536)
+        with open(reader, "rb") as answers:
+            length = answers.read(4)
+            if not length:
+                sys.exit("the round trips did not come back")
+            times = array.array("d", answers.read(*struct.unpack("<I", length)))
         busy = (processor_ticks(self.server) - ticks) / TICKS_PER_SECOND
         busy /= time.monotonic() - start
-        if not answer:
-            sys.exit("the round trips did not come back")
         charged = self.status()
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        os.close(reader)
-        trips, *cuts = json.loads(answer)
-        p50, p90, p99 = (round(value, 1) for value in cuts)
-        return {"trips": trips, "p50": p50, "p90": p90, "p99": p99, "broker": round(busy, 2),
-                **charged}
+        return times, busy, charged
 
     def beside(self, floods):
         """Measures while these run as uid 1001."""
@@ -263,24 +262,32 @@ class Stage:
                     break
                 time.sleep(0.05)
 
-
-def rows(arguments, path, server):
-    stage = Stage(arguments, path, server)
-    quiet = stage.measure()
-    yield {"beside": "quiet", "processes": 0, **quiet, "ratio": 1.0}
-    for kind in arguments.only or KINDS:
+    def row(self, kind):
+        """Quiet and busy by turns."""
         if kind == "all":
-            together = list(FLOODS.values())
+            floods = list(FLOODS.values())
         elif kind == "hog-all":
-            together = [flood_hog] * len(FLOODS)
+            floods = [flood_hog] * len(FLOODS)
         else:
-            together = [{**BASELINES, **FLOODS}[kind]] * arguments.processes
-        row = stage.beside(together)
-        yield {"beside": kind, "processes": len(together), **row,
-               "ratio": round(row["p50"] / quiet["p50"], 2)}
-    again = stage.measure()
-    yield {"beside": "quiet again", "processes": 0, **again,
-           "ratio": round(again["p50"] / quiet["p50"], 2)}
+            floods = [{**BASELINES, **FLOODS}[kind]] * self.arguments.processes
+        quiet, times, shares = array.array("d"), array.array("d"), []
+        for _ in range(self.arguments.rounds):
+            quiet += self.measure()[0]
+            more, busy, charged = self.beside(floods)
+            times += more
+            shares.append(busy)
+        left = self.status()["flooder"]
+        medians = percentiles(quiet), percentiles(times)
+        return {"beside": kind, "processes": len(floods), "trips": len(times),
+                "quietTrips": len(quiet), "quiet": medians[0], **medians[1],
+                "broker": round(statistics.mean(shares), 2), **charged, "left": left,
+                "ratio": round(medians[1]["p50"] / medians[0]["p50"], 2)}
+
+
+def percentiles(times):
+    cuts = statistics.quantiles(times, n=100)
+    return {name: round(cuts[index], 1) for name, index in
+            [("p50", 49), ("p90", 89), ("p99", 98)]}
 
 
 def main():
@@ -288,8 +295,9 @@ def main():
     parser.add_argument("broker")
     parser.add_argument("--only", nargs="+", metavar="KIND", help="some of the rows",
                         choices=KINDS)
-    parser.add_argument("--seconds", type=float, default=3, help="for each row")
-    parser.add_argument("--trips", type=int, help="for each row, however long they take")
+    parser.add_argument("--seconds", type=float, default=1, help="quiet, and busy, in a round")
+    parser.add_argument("--trips", type=int, help="in place of a time")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=2, help="of each flood")
     parser.add_argument("--format", choices=["text", "json"], default="text")
     arguments = parser.parse_args()
@@ -303,13 +311,15 @@ def main():
             time.sleep(0.05)
         time.sleep(0.2)
         try:
-            for row in rows(arguments, path, server.pid):
+            stage = Stage(arguments, path, server.pid)
+            for kind in arguments.only or KINDS:
+                row = stage.row(kind)
                 if arguments.format == "json":
                     print(json.dumps(row), flush=True)
                 else:
-                    print("{beside:12} {processes:2} processes  p50 {p50:7.1f}  p90 {p90:7.1f}  "
-                          "p99 {p99:8.1f} µs  broker {broker:4.0%}  ratio {ratio:.2f}"
-                          .format(**row), flush=True)
+                    print("{beside:10} {processes} processes  quiet p50 {quiet[p50]:6.1f}  "
+                          "p50 {p50:6.1f}  p90 {p90:7.1f}  p99 {p99:8.1f} µs  broker {broker:4.0%}"
+                          "  ratio {ratio:.2f}".format(**row), flush=True)
         finally:
             server.terminate()
             server.wait()

@@ -48,6 +48,7 @@ final class Connection {
     private(set) var packetsPerReceive = 4
     static let packetsPerReceiveMax = 16
     private static let bytesPerReceive = 2 * Limits.batchBytesTarget
+    private static let nanosecondsPerReceive: UInt64 = 25_000
 
     private var hasRoomForFarewell = false
     private var ownPacketsInRow = 0
@@ -111,11 +112,13 @@ final class Connection {
         }
     }
 
-    /// Adapts `packetsPerReceive` to the packets that come.
-    func noteReceived(packets: Int, bytes: Int) {
-        let packetBytes = max(1, bytes / max(1, packets))
-        let fitting = Self.bytesPerReceive / packetBytes
-        packetsPerReceive = max(1, min(Self.packetsPerReceiveMax, fitting))
+    /// Adapts `packetsPerReceive` to the packets that come, and to what taking them cost: a
+    /// sender that is woken for each one that is taken, and runs first, makes it many times that.
+    func noteReceived(packets: Int, bytes: Int, nanoseconds: UInt64) {
+        let fitting = packets * Self.bytesPerReceive / max(1, bytes)
+        let inTime = UInt64(packets) * Self.nanosecondsPerReceive / max(1, nanoseconds)
+        packetsPerReceive = max(
+            1, min(Self.packetsPerReceiveMax, fitting, Int(clamping: inTime)))
     }
 
     /// A subscriber that is ended because it does not read has a full socket: without more room

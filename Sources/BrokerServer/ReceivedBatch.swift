@@ -31,6 +31,7 @@ struct ReceivedBatch: ~Copyable {
         precondition(isDone && offset == 0, "packets would be lost")
         let packetsMax = connection.packetsPerReceive
         connection.mayHaveInput = false
+        let start = Clock.monotonicNanoseconds()
         let outcome = receiver.receive(from: connection.descriptor, packetsMax: packetsMax)
         guard case .packets(let count) = outcome else { return outcome }
         packetCount = count
@@ -38,7 +39,9 @@ struct ReceivedBatch: ~Copyable {
         isOpenerAlive = connection.isOpenerAlive()
         // If there was less than was asked for, what comes later is reported again.
         if count == packetsMax { connection.mayHaveInput = true }
-        connection.noteReceived(packets: count, bytes: receiver.byteCount)
+        connection.noteReceived(
+            packets: count, bytes: receiver.byteCount,
+            nanoseconds: Clock.monotonicNanoseconds() - start)
         return outcome
     }
 
