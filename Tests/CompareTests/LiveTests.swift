@@ -119,9 +119,9 @@ struct LiveTests {
         let subscriber = try broker.run(["sub", "t", "-C", "1", "--format", "json"])
         #expect(
             subscriber.waitForOutput { _ in
-                let status = try? broker.run(["status"])
+                let status = try? broker.run(["status", "--format", "json"])
                 _ = status?.wait()
-                return status?.outputText.contains("broker sub") ?? false
+                return status?.outputText.contains(/"filters" : \[\s+"t"/) ?? false
             })
         let publisher = try broker.run(
             ["pub", "t", "hi", "--broker-user", "65534"], prefix: launcher)

@@ -90,11 +90,10 @@ struct ScenarioTests {
         #expect(row.connection == row.truth)
     }
 
-    @Test("root sees every row as documented, within 20 seconds", .enabled(if: isRoot))
+    @Test("root sees every row as documented", .enabled(if: isRoot))
     func asRoot() throws {
         let run = try WholeRun.own.get()
         #expect(run.result.status == 0)
-        #expect(run.seconds < 20)
         let local = run.report.scenarios.filter { row in
             !row.name.hasPrefix("podman") && !row.name.hasPrefix("docker")
         }

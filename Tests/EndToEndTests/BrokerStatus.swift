@@ -32,19 +32,19 @@ extension BrokerUnderTest {
 
     /// Waits until that many subscriptions exist.
     func waitForSubscriptions(_ count: Int) throws {
-        for _ in 0..<200 {
-            if try subscriptionCount() >= count { return }
-            Thread.sleep(forTimeInterval: 0.02)
+        guard try settles({ try $0.subscriptionCount() >= count }) else {
+            throw Failure(description: "the subscriptions did not come: \(process.errorText)")
         }
-        throw Failure(description: "the subscriptions did not come: \(process.errorText)")
     }
 
-    /// Whether a condition comes true within some seconds.
+    /// Whether a condition comes true. The limit only ends what would hang: it is longer than
+    /// whatever brokers wait for by themselves, as for the next dial (10 s) or a silent peer (15 s).
     func settles(_ condition: (BrokerUnderTest) throws -> Bool) rethrows -> Bool {
-        for _ in 0..<200 {
+        let limit = Date().addingTimeInterval(60)
+        while Date() < limit {
             if try condition(self) { return true }
-            Thread.sleep(forTimeInterval: 0.05)
+            Thread.sleep(forTimeInterval: 0.02)
         }
-        return false
+        return try condition(self)
     }
 }

@@ -44,8 +44,8 @@ struct LinkNetworkTests {
 
         // Long: both sides give up, and find each other again by themselves.
         try network.dropEverything()
-        #expect(try edge.waits(seconds: 30) { try !$0.isLinkUp("hub") })
-        #expect(try hub.waits(seconds: 30) { try !$0.isLinkUp("edge") })
+        #expect(try edge.settles { try !$0.isLinkUp("hub") })
+        #expect(try hub.settles { try !$0.isLinkUp("edge") })
         #expect(try edge.linkCount("hub", "faults", "silent") == 1)
         #expect(try hub.linkCount("edge", "faults", "silent") == 1)
         // It does not wait as long as the kernel would for an answer to what was dropped.
@@ -54,7 +54,7 @@ struct LinkNetworkTests {
                 $0.errorText.contains("no answer link=hub")
             })
         try network.heal()
-        #expect(try edge.waits(seconds: 40) { try $0.isLinkUp("hub") })
+        #expect(try edge.settles { try $0.isLinkUp("hub") })
         #expect(try edge.delivers(afterwardsTo: hub))
 
         load.closeInput()
@@ -95,7 +95,7 @@ struct LinkNetworkTests {
             try [edge.link("hub"), hub.link("edge")]
                 .compactMap { $0["roundTripMicroseconds"] as? Int }.filter { $0 > 0 }
         }
-        #expect(try hub.waits(seconds: 20) { _ in try !roundTrips().isEmpty })
+        #expect(try hub.settles { _ in try !roundTrips().isEmpty })
         #expect(try roundTrips().allSatisfy { $0 >= 200_000 })
         #expect(try edge.isLinkUp("hub"))
     }
@@ -202,27 +202,15 @@ extension LinkedServers {
 }
 
 extension BrokerUnderTest {
-    /// Whether a condition comes true in time, asked a few times a second.
-    fileprivate func waits(
-        seconds: Double, _ condition: (BrokerUnderTest) throws -> Bool
-    ) rethrows -> Bool {
-        let limit = Date().addingTimeInterval(seconds)
-        while Date() < limit {
-            if try condition(self) { return true }
-            Thread.sleep(forTimeInterval: 0.2)
-        }
-        return false
-    }
-
     /// Whether what is published here from now on arrives there.
     fileprivate func delivers(afterwardsTo hub: BrokerUnderTest) throws -> Bool {
         let topic = "after/\(UUID().uuidString)"
-        let subscriber = try hub.run(["sub", topic, "-C", "1", "-W", "40"])
-        let isWanted = try waits(seconds: 40) {
+        let subscriber = try hub.run(["sub", topic, "-C", "1", "-W", "60"])
+        let isWanted = try settles {
             (try $0.link("hub")["filters"] as? [String])?.contains(topic) == true
         }
         guard isWanted else { return false }
         return try run(["pub", topic, "here", "--ack"]).wait() == 0
-            && subscriber.wait(seconds: 40) == 0
+            && subscriber.wait(seconds: 70) == 0
     }
 }

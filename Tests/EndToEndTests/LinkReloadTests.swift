@@ -256,6 +256,7 @@ struct LinkReloadTests {
         let (edge, hub) = try brokers.startPair(hubPort: brokers.makePort(), hubRules: map)
         let subscriber = try hub.run(["sub", "#", "--format", "json"])
         let people = try hub.run(["sub", "#"])
+        try hub.waitForSubscriptions(2)
         try edge.waitForLink("hub", wanting: ["#"])
         func publish(_ uid: Int, _ topic: String) throws {
             let publisher = try edge.run(

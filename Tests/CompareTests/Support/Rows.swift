@@ -56,16 +56,11 @@ struct Said {
 struct WholeRun {
     let result: BrokerProgram.Result
     let report: PrintedReport
-    let seconds: Double
     private let said: [String: [String: Said]]
 
     init(through launcher: [String] = []) throws {
-        let clock = ContinuousClock()
-        let start = clock.now
         result = try BrokerProgram.run(
             ["compare", "--format", "json", "--verbose"], through: launcher)
-        let taken = start.duration(to: clock.now)
-        seconds = Double(taken.components.seconds) + Double(taken.components.attoseconds) / 1e18
         report = try PrintedReport(result.output)
         var said: [String: [String: Said]] = [:]
         for line in result.errors.split(separator: "\n") {

@@ -202,7 +202,8 @@ def silent(count="50"):
 
 
 def crowd(connections="1000", subscriptions="10"):
-    """Many sessions with many subscriptions; reads everything until standard input ends."""
+    """Many sessions with many subscriptions; until standard input ends, and everything that has
+    come by then is read."""
     import selectors
     selector = selectors.DefaultSelector()
     held, received = [], 0
@@ -220,11 +221,13 @@ def crowd(connections="1000", subscriptions="10"):
         ping(sock)
     print(json.dumps({"connections": len(held)}), flush=True)
     selector.register(sys.stdin, selectors.EVENT_READ)
-    while True:
-        for key, _ in selector.select():
+    timeout = None
+    while ready := selector.select(timeout):
+        for key, _ in ready:
             if key.fileobj is sys.stdin:
-                print(json.dumps({"received": received}), flush=True)
-                return
+                selector.unregister(sys.stdin)
+                timeout = 0
+                continue
             data = key.fileobj.recv(262144)
             if not data:
                 selector.unregister(key.fileobj)
@@ -234,6 +237,7 @@ def crowd(connections="1000", subscriptions="10"):
                 length, kind = struct.unpack_from("<IB", data, offset)
                 received += kind == 8
                 offset += length
+    print(json.dumps({"received": received}), flush=True)
 
 
 def churn(seconds="3", seed="1"):
