@@ -247,6 +247,25 @@ int clinux_set_timer_slack(long nanoseconds) {
     return prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0);
 }
 
+// struct sched_attr of linux/sched/types.h, as of Linux 4.14; glibc has it since 2.41.
+struct scheduling {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+};
+_Static_assert(sizeof(struct scheduling) == 48, "SCHED_ATTR_SIZE_VER0");
+
+int clinux_set_slice(uint64_t nanoseconds) {
+    struct scheduling now;
+    if (syscall(SYS_sched_getattr, 0, &now, sizeof now, 0) < 0) return -1;
+    // Elsewhere the field means something else.
+    if (now.policy != SCHED_OTHER && now.policy != SCHED_BATCH) return 0;
+    now.runtime = nanoseconds;
+    return (int)syscall(SYS_sched_setattr, 0, &now, 0);
+}
+
 int clinux_processor_count(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) < 0) return CPU_SETSIZE;

@@ -15,11 +15,11 @@ public struct PollWindow: Sendable {
     /// A sleep that was this much longer than the widest window was still short: it takes that
     /// long to wake both sides.
     static let wakeNanoseconds: UInt64 = 25_000
-    static let creditMax = 64
+    static let creditMax = 32
     /// What a thread that has rested begins with.
     static let creditAfterRest = 4
     /// Short sleeps without looking before it, at first and at most.
-    static let restMin = 256
+    static let restMin = 128
     static let restMax = 65_536
 
     /// The widest window. 0: sleep at once.

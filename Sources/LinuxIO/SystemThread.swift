@@ -12,15 +12,22 @@ public final class SystemThread: Sendable {
 
     /// Starts a thread. The name (up to 15 bytes are kept) shows in `ps -L` and in debuggers.
     ///
-    /// - Parameter timerSlackNanoseconds: how much later than asked for it may be woken; nil: the
-    ///   slack of the calling thread, usually 50 microseconds. `PR_SET_TIMERSLACK`.
+    /// - Parameters:
+    ///   - timerSlackNanoseconds: how much later than asked for it may be woken; nil: the slack of
+    ///     the calling thread, usually 50 microseconds. `PR_SET_TIMERSLACK`.
+    ///   - sliceNanoseconds: how long it wants to run at a time, 100 microseconds to 100
+    ///     milliseconds. A short slice is served sooner, and gives no more of the processor.
+    ///     `sched_setattr` (Linux 6.12; before, and under a real-time policy, without effect).
     ///
     /// The corresponding C function is `pthread_create`.
     public static func start(
-        name: String, timerSlackNanoseconds: Int? = nil, _ body: @escaping @Sendable () -> Void
+        name: String, timerSlackNanoseconds: Int? = nil, sliceNanoseconds: UInt64? = nil,
+        _ body: @escaping @Sendable () -> Void
     ) -> SystemThread {
         precondition(timerSlackNanoseconds.map { $0 > 0 } ?? true, "0 means the default")
-        let work = Work(name: name, timerSlackNanoseconds: timerSlackNanoseconds, body: body)
+        let work = Work(
+            name: name, timerSlackNanoseconds: timerSlackNanoseconds,
+            sliceNanoseconds: sliceNanoseconds, body: body)
         let argument = unsafe Unmanaged.passRetained(work).toOpaque()
         var handle = pthread_t()
         let result = unsafe pthread_create(
@@ -30,6 +37,7 @@ public final class SystemThread: Sendable {
                 let work = unsafe Unmanaged<Work>.fromOpaque(argument).takeRetainedValue()
                 _ = unsafe clinux_set_thread_name(work.name)
                 if let slack = work.timerSlackNanoseconds { _ = clinux_set_timer_slack(slack) }
+                if let slice = work.sliceNanoseconds { _ = clinux_set_slice(slice) }
                 work.body()
                 return nil
             }, argument)
@@ -61,11 +69,16 @@ public final class SystemThread: Sendable {
     private final class Work: Sendable {
         let name: String
         let timerSlackNanoseconds: Int?
+        let sliceNanoseconds: UInt64?
         let body: @Sendable () -> Void
 
-        init(name: String, timerSlackNanoseconds: Int?, body: @escaping @Sendable () -> Void) {
+        init(
+            name: String, timerSlackNanoseconds: Int?, sliceNanoseconds: UInt64?,
+            body: @escaping @Sendable () -> Void
+        ) {
             self.name = name
             self.timerSlackNanoseconds = timerSlackNanoseconds
+            self.sliceNanoseconds = sliceNanoseconds
             self.body = body
         }
     }

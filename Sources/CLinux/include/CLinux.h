@@ -134,6 +134,9 @@ int clinux_unread_output(int fd);
 // prctl(2) PR_SET_TIMERSLACK for the calling thread.
 int clinux_set_timer_slack(long nanoseconds);
 
+// sched_setattr(2): the slice that the calling thread asks for, if it has no real-time policy.
+int clinux_set_slice(uint64_t nanoseconds);
+
 // sched_getaffinity(2): the processors this process may run on; 1,024 where there are more (EINVAL).
 int clinux_processor_count(void);
 
