@@ -38,7 +38,7 @@ extension BrokerUnderTest {
     }
 
     /// Whether a condition comes true. The limit only ends what would hang: it is longer than
-    /// whatever brokers wait for by themselves, as for the next dial (10 s) or a silent peer (15 s).
+    /// whatever brokers wait for by themselves, the next dial (10 s) or a silent peer (15 s).
     func settles(_ condition: (BrokerUnderTest) throws -> Bool) rethrows -> Bool {
         let limit = Date().addingTimeInterval(60)
         while Date() < limit {
