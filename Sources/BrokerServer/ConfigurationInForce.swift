@@ -11,7 +11,7 @@ struct ConfigurationInForce: Sendable {
     /// Nil: the broker was started without a file of links.
     let linkFileStatus: LinkFileStatus?
     /// Nil: there is no file to look after.
-    let keeper: RulesKeeper?
+    let keeper: ConfigurationKeeper?
 
     init(
         _ configuration: ServerConfiguration, control: ReactorControl
@@ -48,7 +48,7 @@ struct ConfigurationInForce: Sendable {
             return
         }
         do throws(KernelError) {
-            keeper = try RulesKeeper(
+            keeper = try ConfigurationKeeper(
                 rules: rules.flatMap { source in loadedRules.map { (source, $0.content) } },
                 links: linkFile.flatMap { source in loadedLinks.map { (source, $0.content) } },
                 deliver: { control.deliver($0) })

@@ -47,8 +47,8 @@ final class Connection {
     /// stay in the processor's cache, more small ones, so that the system calls are shared.
     private(set) var packetsPerReceive = 4
     static let packetsPerReceiveMax = 16
-    private static let bytesPerReceive = 2 * Limits.batchBytesTarget
-    private static let nanosecondsPerReceive: UInt64 = 25_000
+    private static let bytesPerReceive = Limits.batchBytesTarget
+    private static let nanosecondsPerReceive: UInt64 = 12_000
 
     private var hasRoomForFarewell = false
     private var ownPacketsInRow = 0

@@ -14,10 +14,10 @@ struct Reactor: ~Copyable {
     private static let listenerToken = UInt64.max
     private static let wakeUpToken = UInt64.max - 1
     private static let eventsMax = 256
-    /// Work of the core in one turn, about 25 microseconds.
-    static let workPerTurn = 2_048
+    /// Work of the core in one turn, about 12 microseconds.
+    static let workPerTurn = 1_024
     /// How long turns may follow each other before the loop looks who else is ready.
-    private static let lookNanoseconds: UInt64 = 20_000
+    private static let lookNanoseconds: UInt64 = 10_000
     /// Input of a user after which what it has to be sent is sent, even if there is more input.
     private static let inputNanosecondsPerOutput: UInt64 = 100_000
     /// Accepting is charged to nobody's account, as if it were a user's.
@@ -44,7 +44,7 @@ struct Reactor: ~Copyable {
     private let control: ReactorControl
     var nowNanoseconds: UInt64
     /// Nil: there is no file that could change.
-    let keeper: RulesKeeper?
+    let keeper: ConfigurationKeeper?
     var rulesStatus: RulesStatus
     var linkFileStatus: LinkFileStatus?
     var turns = FairQueue(inputCostMax: Reactor.inputNanosecondsPerOutput)

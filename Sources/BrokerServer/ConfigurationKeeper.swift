@@ -38,7 +38,7 @@ struct ReloadOutcome: Sendable {
 /// on request, and when something happens in their directories. Reading may block (names are looked
 /// up), and reading, compiling and freeing many rules takes time: it is never done on the reactor
 /// thread, which is handed the finished rules and hands back the old ones.
-final class RulesKeeper: Sendable {
+final class ConfigurationKeeper: Sendable {
     private struct State {
         var isStopping = false
         var isSignalled = false
