@@ -33,7 +33,7 @@ def counted(directory):
     sums = {}
     for file in directory.iterdir():
         data = file.read_bytes()
-        words = data[16:].decode(errors="replace").split()
+        words = data[16:].decode(errors="replace").split("\0")
         role = words[2] if words[1:2] == ["bench-worker"] else words[1]
         sums[role] = sums.get(role, 0) + struct.unpack("=Q", data[:8])[0]
     return sums
@@ -91,8 +91,8 @@ def main():
                         help="fail if the broker allocates more often a message")
     parser.add_argument("--format", choices=["text", "json"], default="text")
     options = parser.parse_args()
-    environment = os.environ | {"LD_PRELOAD": os.path.abspath(options.shim)}
     with live.Broker(options.broker, shim=options.shim) as server:
+        environment = os.environ | {"LD_PRELOAD": str(server.preload)}
         rows = [measure(options.broker, server, environment, shape, options.messages)
                 for shape in options.only or SHAPES]
     show(rows, options.format)

@@ -5,7 +5,8 @@
  * - linked into a benchmark, which asks for its own counters;
  * - as a shared object in LD_PRELOAD, to look into any program. With
  *   CMEASUREMENT_DIRECTORY=DIRECTORY each process keeps its counters in the file DIRECTORY/PID,
- *   which others may read at any time: a `struct cmeasurement_counters`, then its command line.
+ *   which others may read at any time: a `struct cmeasurement_counters`, then its command line
+ *   with a NUL after each argument.
  */
 #include "CMeasurement.h"
 
@@ -53,7 +54,7 @@ __attribute__((constructor)) static void share(int count, char **arguments) {
     int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (file < 0) return;
     if (ftruncate(file, sizeof own) == 0 && lseek(file, sizeof own, SEEK_SET) > 0) {
-        for (int index = 0; index < count; index++) dprintf(file, "%s ", arguments[index]);
+        for (int index = 0; index < count; index++) dprintf(file, "%s%c", arguments[index], 0);
         void *page = mmap(NULL, sizeof own, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
         if (page != MAP_FAILED) {
             struct cmeasurement_counters *shared = page;

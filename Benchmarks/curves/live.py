@@ -58,7 +58,10 @@ class Broker:
             arguments += ["--acl", str(path / "acl.toml")]
         if self.shim:
             (path / "counters").mkdir()
-            environment |= {"LD_PRELOAD": os.path.abspath(self.shim),
+            # The loader takes a space in its path for the end of it.
+            self.preload = path / "shim.so"
+            self.preload.symlink_to(os.path.abspath(self.shim))
+            environment |= {"LD_PRELOAD": str(self.preload),
                             "CMEASUREMENT_DIRECTORY": str(path / "counters")}
         started = time.perf_counter()
         self.process = subprocess.Popen(
