@@ -1,4 +1,4 @@
-"""The few frames of the protocol that measurements send by themselves."""
+"""The few frames of the protocol that measurements and tests put together by themselves."""
 import struct
 
 

@@ -7,16 +7,23 @@ enum BenchBroker {
         at socketPath: String?, _ body: (String) throws -> Value
     ) throws -> Value {
         if let socketPath { return try body(socketPath) }
+        return try withDirectory { directory in
+            let socket = directory.appendingPathComponent("broker.sock").path
+            let broker = try start(at: socket)
+            defer { stop(broker) }
+            return try body(socket)
+        }
+    }
+
+    /// A folder for what the measured brokers need, which others may not enter.
+    static func withDirectory<Value>(_ body: (URL) throws -> Value) throws -> Value {
         let directory = FileManager.default.temporaryDirectory
             .appendingPathComponent("broker-bench-\(CurrentProcess.pid)")
         try FileManager.default.createDirectory(
             at: directory, withIntermediateDirectories: false,
             attributes: [.posixPermissions: 0o700])
         defer { try? FileManager.default.removeItem(at: directory) }
-        let socket = directory.appendingPathComponent("broker.sock").path
-        let broker = try start(at: socket)
-        defer { stop(broker) }
-        return try body(socket)
+        return try body(directory)
     }
 
     /// Starts one, as a process of its own.

@@ -10,29 +10,25 @@ enum BenchLink {
     static func withBrokers<Value>(
         hasTLS: Bool, _ body: (String, String) throws -> Value
     ) throws -> Value {
-        let directory = FileManager.default.temporaryDirectory
-            .appendingPathComponent("broker-bench-\(CurrentProcess.pid)")
-        try FileManager.default.createDirectory(
-            at: directory, withIntermediateDirectories: false,
-            attributes: [.posixPermissions: 0o700])
-        defer { try? FileManager.default.removeItem(at: directory) }
-        let key = directory.appendingPathComponent("link.key").path
-        do throws(SigningError) {
-            try LinkKeyFile.generate(created: LinkKeyTime.now()).create(path: key)
-        } catch {
-            throw CommandFailure(.failure, error.description)
+        try BenchBroker.withDirectory { directory in
+            let key = directory.appendingPathComponent("link.key").path
+            do throws(SigningError) {
+                try LinkKeyFile.generate(created: LinkKeyTime.now()).create(path: key)
+            } catch {
+                throw CommandFailure(.failure, error.description)
+            }
+            let port = 20_000 + Int(CurrentProcess.pid) % 20_000
+            let security = hasTLS ? "tls = \"psk\"" : ""
+            let listening = try start(
+                "bench-2", peer: "bench-1", "listen = \"tcp://127.0.0.1:\(port)\"\n\(security)",
+                key, directory)
+            defer { BenchBroker.stop(listening.process) }
+            let connecting = try start(
+                "bench-1", peer: "bench-2", "connect = \"tcp://127.0.0.1:\(port)\"\n\(security)",
+                key, directory)
+            defer { BenchBroker.stop(connecting.process) }
+            return try body(connecting.socket, listening.socket)
         }
-        let port = 20_000 + Int(CurrentProcess.pid) % 20_000
-        let security = hasTLS ? "tls = \"psk\"" : ""
-        let listening = try start(
-            "bench-2", peer: "bench-1", "listen = \"tcp://127.0.0.1:\(port)\"\n\(security)", key,
-            directory)
-        defer { BenchBroker.stop(listening.process) }
-        let connecting = try start(
-            "bench-1", peer: "bench-2", "connect = \"tcp://127.0.0.1:\(port)\"\n\(security)", key,
-            directory)
-        defer { BenchBroker.stop(connecting.process) }
-        return try body(connecting.socket, listening.socket)
     }
 
     private static func start(

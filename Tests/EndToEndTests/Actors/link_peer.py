@@ -7,8 +7,10 @@ says what it is told to. What each scene found is printed as one JSON object.
 import collections, hmac, json, os, pathlib, random, select, socket, struct
 import sys, time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "Protocol/reference"))
+for folder in ("Protocol/reference", "Benchmarks"):
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / folder))
 import verify_link as link
+from wire import frame, packet
 
 REASONS = dict(enumerate(
     "versionUnsupported nameUnknown keyUnknown roleWrong nameConflict tagMismatch sequenceWrong "
@@ -16,16 +18,6 @@ REASONS = dict(enumerate(
     "reconfigured".split(), 1))
 # A record whose length is wrong swallows what follows: let there be enough.
 FILLER = bytes(300_000)
-
-
-def frame(kind, fixed, lead=b"", tail=b"", flags=0):
-    return struct.pack("<IBBH", 8 + len(fixed) + len(lead) + len(tail), kind, flags,
-                       len(lead)) + fixed + lead + tail
-
-
-def packet(*frames):
-    body = b"".join(frames)
-    return b"\xc5\0\xb7\0" + struct.pack("<I", 8 + len(body)) + body
 
 
 def sender(uid=1000, gid=1000, level=1, pid=77):

@@ -9,19 +9,12 @@ known. What it found is printed as one JSON object.
     link_proxy.py delay HOST PORT TARGETPORT MILLISECONDS
     link_proxy.py capture HOST PORT TARGETPORT
 """
-import collections, json, queue, random, select, socket, struct, sys, threading, time
+import collections, json, pathlib, queue, random, select, socket, struct, sys, threading, time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "Benchmarks"))
+from wire import frame, packet
 
 FILLER = bytes(300_000)
-
-
-def frame(kind, fixed, lead=b"", tail=b""):
-    return struct.pack("<IBBH", 8 + len(fixed) + len(lead) + len(tail), kind, 0,
-                       len(lead)) + fixed + lead + tail
-
-
-def packet(*frames):
-    body = b"".join(frames)
-    return b"\xc5\0\xb7\0" + struct.pack("<I", 8 + len(body)) + body
 
 
 def frames(data):
