@@ -42,7 +42,10 @@ public final class BrokerClient: Sendable {
             throw BrokerClientError(
                 .systemFailure, "the client cannot start: \(error)", underlying: error)
         }
-        _ = SystemThread.start(name: "broker-client", timerSlackNanoseconds: timerSlack) {
+        _ = SystemThread.start(
+            name: "broker-client", timerSlackNanoseconds: timerSlack,
+            sliceNanoseconds: SystemThread.shortestSliceNanoseconds
+        ) {
             core.runThread()
         }
         do throws(BrokerClientError) {

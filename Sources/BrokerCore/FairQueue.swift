@@ -51,6 +51,7 @@ package struct FairQueue {
     /// Users that are remembered before those who are behind the clock are forgotten.
     private var usersMax = 64
     private var latest: (slot: Int, line: Line)?
+    private var inputCount = 0
     /// Slot of the user who was served last: most often it is the next to come as well.
     private var served = 0
 
@@ -59,12 +60,16 @@ package struct FairQueue {
     }
 
     package var isEmpty: Bool { waiting.isEmpty }
+    /// Whether anybody waits with more than output.
+    package var hasInput: Bool { inputCount > 0 }
 
     /// Puts a turn at the end of a line of the user's.
     package mutating func append(_ turn: Turn, to line: Line, of uid: UInt32) {
         let slot = arrive(uid)
         switch line {
-        case .input: users[slot].input.append(turn)
+        case .input:
+            users[slot].input.append(turn)
+            inputCount += 1
         case .output: users[slot].output.append(turn)
         }
     }
@@ -73,6 +78,7 @@ package struct FairQueue {
     package mutating func goOn(_ turn: Turn, of uid: UInt32) {
         let slot = arrive(uid)
         users[slot].input.prepend(turn)
+        inputCount += 1
     }
 
     /// Takes the next turn out. `charge` belongs to it.
@@ -88,6 +94,7 @@ package struct FairQueue {
             !users[slot].output.isEmpty
             && (users[slot].outputIsDue || users[slot].input.isEmpty)
         let turn = isOutput ? users[slot].output.popFirst() : users[slot].input.popFirst()
+        if !isOutput { inputCount -= 1 }
         if users[slot].output.isEmpty {
             users[slot].outputIsDue = false
             if isOutput { users[slot].inputCost = 0 }

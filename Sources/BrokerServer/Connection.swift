@@ -43,12 +43,8 @@ final class Connection {
         }
     }
 
-    /// How many packets to take at once: few large ones, so that others need not wait and they
-    /// stay in the processor's cache, more small ones, so that the system calls are shared.
-    private(set) var packetsPerReceive = 4
-    static let packetsPerReceiveMax = 16
-    private static let bytesPerReceive = Limits.batchBytesTarget
-    private static let nanosecondsPerReceive: UInt64 = 12_000
+    /// How much one turn takes in.
+    var turnSize = TurnSize()
 
     private var hasRoomForFarewell = false
     private var ownPacketsInRow = 0
@@ -110,15 +106,6 @@ final class Connection {
                     process: process,
                     timeNanoseconds: received == 0 ? Clock.realtimeNanoseconds() : received))
         }
-    }
-
-    /// Adapts `packetsPerReceive` to the packets that come, and to what taking them cost: a
-    /// sender that is woken for each one that is taken, and runs first, makes it many times that.
-    func noteReceived(packets: Int, bytes: Int, nanoseconds: UInt64) {
-        let fitting = packets * Self.bytesPerReceive / max(1, bytes)
-        let inTime = UInt64(packets) * Self.nanosecondsPerReceive / max(1, nanoseconds)
-        packetsPerReceive = max(
-            1, min(Self.packetsPerReceiveMax, fitting, Int(clamping: inTime)))
     }
 
     /// A subscriber that is ended because it does not read has a full socket: without more room

@@ -14,10 +14,10 @@ struct Reactor: ~Copyable {
     private static let listenerToken = UInt64.max
     private static let wakeUpToken = UInt64.max - 1
     private static let eventsMax = 256
-    /// Work of the core in one turn, about 12 microseconds.
-    static let workPerTurn = 1_024
     /// How long turns may follow each other before the loop looks who else is ready.
     private static let lookNanoseconds: UInt64 = 10_000
+    /// The same, while there is no input that others could come before.
+    private static let outputNanosecondsPerLook: UInt64 = 50_000
     /// Input of a user after which what it has to be sent is sent, even if there is more input.
     private static let inputNanosecondsPerOutput: UInt64 = 100_000
     /// Accepting is charged to nobody's account, as if it were a user's.
@@ -84,13 +84,19 @@ struct Reactor: ~Copyable {
     mutating func run() {
         watchLinkListeners()
         while !broker.isShuttingDown || broker.sessionCount > 0 {
-            if turns.isEmpty || nowNanoseconds - lookedNanoseconds >= Self.lookNanoseconds {
-                look()
-            }
+            if mustLook { look() }
             takeTurn()
         }
         closeAllLinks()
         logger.info("broker stopped")
+    }
+
+    /// Who comes while nothing but output waits, waits for some of it: most often it is the
+    /// answer to what has just been received.
+    private var mustLook: Bool {
+        if turns.isEmpty { return true }
+        let since = nowNanoseconds - lookedNanoseconds
+        return since >= (turns.hasInput ? Self.lookNanoseconds : Self.outputNanosecondsPerLook)
     }
 
     /// Puts who is ready in line; waits for somebody if nobody is.

@@ -56,7 +56,8 @@ extension Reactor {
         _ received: consuming ReceivedBatch, of connection: Connection
     ) {
         var batch = received
-        broker.workLeft = Self.workPerTurn
+        let start = Clock.monotonicNanoseconds()
+        broker.workLeft = connection.turnSize.work
         while !batch.isDone, broker.workLeft > 0 {
             if let rest = receivePacket(of: &batch, from: connection) {
                 batch.offset = rest
@@ -64,6 +65,8 @@ extension Reactor {
                 batch.advance()
             }
         }
+        connection.turnSize.noteWorked(
+            left: broker.workLeft, nanoseconds: Clock.monotonicNanoseconds() - start)
         guard batch.isDone else {
             connection.unfinished = .some(batch)
             connection.isInputQueued = true

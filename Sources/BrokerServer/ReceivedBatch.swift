@@ -7,7 +7,7 @@ import LinuxIO
 /// reactor thread.
 struct ReceivedBatch: ~Copyable {
     private var receiver = PacketReceiver(
-        slots: Connection.packetsPerReceiveMax, packetBytesMax: Limits.packetBytesMax)
+        slots: TurnSize.packetsMax, packetBytesMax: Limits.packetBytesMax)
     private var packetCount = 0
     /// The packet in hand.
     private var index = 0
@@ -29,18 +29,21 @@ struct ReceivedBatch: ~Copyable {
     /// Takes what is queued, as much as one turn may.
     mutating func receive(from connection: Connection) -> PacketReceiver.Outcome {
         precondition(isDone && offset == 0, "packets would be lost")
-        let packetsMax = connection.packetsPerReceive
+        let packetsMax = connection.turnSize.packets
         connection.mayHaveInput = false
         let start = Clock.monotonicNanoseconds()
         let outcome = receiver.receive(from: connection.descriptor, packetsMax: packetsMax)
-        guard case .packets(let count) = outcome else { return outcome }
+        guard case .packets(let count) = outcome else {
+            connection.turnSize.noteDrained()
+            return outcome
+        }
         packetCount = count
         index = 0
         isOpenerAlive = connection.isOpenerAlive()
         // If there was less than was asked for, what comes later is reported again.
         if count == packetsMax { connection.mayHaveInput = true }
-        connection.noteReceived(
-            packets: count, bytes: receiver.byteCount,
+        connection.turnSize.noteReceived(
+            count, bytes: receiver.byteCount,
             nanoseconds: Clock.monotonicNanoseconds() - start)
         return outcome
     }

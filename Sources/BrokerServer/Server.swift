@@ -16,8 +16,6 @@ package final class Server: Service {
     /// About a dozen are open before the first client comes. Where they run out while the program
     /// starts, its runtime aborts: libdispatch needs one when the main thread goes.
     private static let descriptorsMin: UInt64 = 32
-    /// The shortest there is: everybody waits for the reactor.
-    private static let sliceNanoseconds: UInt64 = 100_000
     /// Taken by the reactor thread when it starts.
     private let listener: Lock<SeqpacketListener?>
     private let packetBytesMax: Int
@@ -97,7 +95,7 @@ package final class Server: Service {
         try startKeeper()
         let failure: ServerError? = await withCheckedContinuation { continuation in
             _ = SystemThread.start(
-                name: "broker-reactor", sliceNanoseconds: Self.sliceNanoseconds
+                name: "broker-reactor", sliceNanoseconds: SystemThread.shortestSliceNanoseconds
             ) {
                 continuation.resume(returning: self.runReactor())
             }

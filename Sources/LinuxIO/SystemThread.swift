@@ -4,6 +4,9 @@ import Glibc
 /// A kernel thread of our own, for a loop that must not share the thread pool of Swift's
 /// concurrency (it blocks in `epoll_wait`).
 public final class SystemThread: Sendable {
+    /// For a thread that others wait for.
+    public static let shortestSliceNanoseconds: UInt64 = 100_000
+
     private let handle: Lock<pthread_t?>
 
     private init(handle: pthread_t) {

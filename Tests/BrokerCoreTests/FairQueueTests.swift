@@ -122,6 +122,34 @@ struct FairQueueTests {
         #expect(numbers == [0, 1, 2, 3, 100, 101, 4, 5, 6, 7, 8, 9])
     }
 
+    @Test("Whether anybody has input is known whatever comes and goes")
+    func hasInput() {
+        var random = SeededRandom()
+        var queue = queue(inputCostMax: 50)
+        var inputs = 0
+        #expect(!queue.hasInput)
+        for number in 0..<20_000 {
+            let uid = UInt32(random.int(in: 0...200))
+            switch random.int(in: 0...4) {
+            case 0:
+                queue.append(Turn(uid: uid, number: number), to: .input, of: uid)
+                inputs += 1
+            case 1:
+                // Output is marked by its number.
+                queue.append(Turn(uid: uid, number: -1), to: .output, of: uid)
+            default:
+                guard let turn = queue.next() else { break }
+                if turn.number >= 0 { inputs -= 1 }
+                if turn.number >= 0, random.int(in: 0...3) == 0 {
+                    queue.goOn(turn, of: turn.uid)
+                    inputs += 1
+                }
+                queue.charge(UInt64(random.int(in: 0...30)))
+            }
+            #expect(queue.hasInput == (inputs > 0), "\(random)")
+        }
+    }
+
     @Test("Users who have gone are forgotten, and those who come are served once each")
     func manyUsers() {
         var queue = queue()
