@@ -42,6 +42,7 @@ struct Reactor: ~Copyable {
     var links: LinkStreams
     private let listener: SeqpacketListener
     private let control: ReactorControl
+    private let userNamespace = ProcessDescriptor.OwnUserNamespace()
     var nowNanoseconds: UInt64
     /// Nil: there is no file that could change.
     let keeper: ConfigurationKeeper?
@@ -244,7 +245,8 @@ struct Reactor: ~Copyable {
                 ? nil : ProcessDescriptor.ofPeer(of: descriptor)
             let (inode, namespace) =
                 switch process {
-                case .some(let process): (process.inode ?? 0, process.userNamespace())
+                case .some(let process):
+                    (process.inode ?? 0, process.userNamespace(seenFrom: userNamespace))
                 case .none: (0, ProcessDescriptor.UserNamespace.unknown)
                 }
             let peer = Peer(credentials, process: inode, namespace: namespace)

@@ -78,7 +78,7 @@ public struct KernelFeatures: Equatable, Sendable {
         guard let own = try? ProcessDescriptor.open(pid: getpid()) else { return }
         pidfdInode = own.inode != nil
         pidfdGetInfo = own.currentPID() == getpid()
-        pidfdUserNamespace = own.userNamespace() == .same
+        pidfdUserNamespace = own.userNamespace(seenFrom: .init()) == .same
     }
 
     private mutating func readSettings() {

@@ -15,6 +15,17 @@ public struct ProcessDescriptor: ~Copyable, Sendable {
         case unknown
     }
 
+    /// The user namespace of this process, which others are compared with. It is read once: a
+    /// process that moves to another one needs a new value.
+    public struct OwnUserNamespace: Sendable {
+        let file: FileIdentity?
+
+        /// The corresponding C function is `stat` of `/proc/self/ns/user`.
+        public init() {
+            file = fileIdentity(path: "/proc/self/ns/user")
+        }
+    }
+
     /// Readable once the process has exited.
     public let descriptor: OwnedDescriptor
 
@@ -45,9 +56,9 @@ public struct ProcessDescriptor: ~Copyable, Sendable {
     /// The identity of the process until reboot: equal for every descriptor of it, kept over
     /// exec, never given to another. Nil before Linux 6.9, where all pidfds share one inode.
     ///
-    /// The corresponding C functions are `fstatfs` and `fstat`.
+    /// The corresponding C function is `fstat`.
     public var inode: UInt64? {
-        guard isPIDFileSystem(descriptor.rawValue) else { return nil }
+        guard Self.inodesAreUnique else { return nil }
         return fileIdentity(descriptor.rawValue)?.inode
     }
 
@@ -71,21 +82,21 @@ public struct ProcessDescriptor: ~Copyable, Sendable {
         return error.errno != .notPermitted
     }
 
-    /// The user namespace of the process.
+    /// The user namespace of the process, seen from ours.
     ///
     /// The corresponding C function is `ioctl` with `PIDFD_GET_USER_NAMESPACE`, then with
     /// `NS_GET_OWNER_UID`. It needs the right to trace the process, so a broker without
     /// privilege gets `.unknown` even for its own namespace.
-    public func userNamespace() -> UserNamespace {
+    public func userNamespace(seenFrom own: OwnUserNamespace) -> UserNamespace {
         let number = descriptor.rawValue
         let opened = kernelCall("ioctl PIDFD_GET_USER_NAMESPACE") {
             clinux_pidfd_user_namespace(number)
         }
         guard case .success(let opened) = opened else { return .unknown }
         let namespace = OwnedDescriptor(adopting: opened)
-        guard let theirs = fileIdentity(namespace.rawValue),
-            let ours = fileIdentity(path: "/proc/self/ns/user")
-        else { return .unknown }
+        guard let theirs = fileIdentity(namespace.rawValue), let ours = own.file else {
+            return .unknown
+        }
         if theirs.isSameFile(as: ours) { return .same }
         var owner: UInt32 = 0
         guard unsafe clinux_namespace_owner(namespace.rawValue, &owner) >= 0 else {

@@ -116,7 +116,7 @@ struct ProcessDescriptorTests {
         .enabled(if: kernel.pidfdUserNamespace, "needs PIDFD_GET_USER_NAMESPACE and privilege"))
     func sameNamespace() throws {
         let own = try ProcessDescriptor.open(pid: CurrentProcess.pid)
-        #expect(own.userNamespace() == .same)
+        #expect(own.userNamespace(seenFrom: .init()) == .same)
     }
 
     @Test(
@@ -135,7 +135,8 @@ struct ProcessDescriptorTests {
         let claimed = try child.ids()
         #expect(claimed.uid == 0)
         let connection = try acceptOne(listener)
-        guard case .other(_, let owner) = try peer(of: connection).userNamespace() else {
+        let namespace = try peer(of: connection).userNamespace(seenFrom: .init())
+        guard case .other(_, let owner) = namespace else {
             Issue.record("not seen as another namespace")
             return
         }
