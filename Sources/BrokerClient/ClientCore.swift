@@ -64,7 +64,8 @@ final class ClientCore: Sendable {
             outbox.appendPublish(
                 token: token, wantsAcknowledgement: acknowledgement != nil, topic: topic,
                 payload: payload)
-            mustWake = outbox.dispatch(acknowledgement == nil ? .gathers : .hurries)
+            let urgency: Outbox.Urgency = acknowledgement == nil ? .gathers : .hurries
+            mustWake = outbox.dispatch(configuration.gathers ? urgency : .immediate)
             return nil
         }
         if mustWake { wake.signal() }

@@ -47,6 +47,7 @@ struct BenchWorker: AsyncParsableCommand {
         var configuration = BrokerClient.Configuration(
             socketPath: socketPath, clientName: name)
         configuration.reconnect = .never
+        configuration.gathers = batch != 1
         return try await BrokerClient.connect(configuration)
     }
 

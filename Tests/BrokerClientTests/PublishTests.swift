@@ -167,6 +167,21 @@ import Testing
         }
     }
 
+    @Test func `without gathering each message is sent by the call, in a packet of its own`()
+        async throws
+    {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect { $0.gathers = false }
+        for burst in 0..<20 {
+            for _ in 0..<3 { try await client.publish("x", to: "t") }
+            // Everything is in the socket by now: nobody else need send it.
+            for number in 1...3 {
+                let packet = try #require(try session.receiveNow())
+                #expect(packet.frames.compactMap(\.token) == [UInt32(3 * burst + number)])
+            }
+        }
+    }
+
     @Test func `little room makes publishing slow, not impossible`() async throws {
         let broker = try FakeBroker()
         let (client, session) = try await broker.connect { $0.pendingBytesMax = 30 }
