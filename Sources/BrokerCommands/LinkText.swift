@@ -63,7 +63,8 @@ struct LinkText {
                 "lag",
                 "\(value("lagMessages")) messages, \(value("lagMilliseconds")) ms; acknowledged "
                     + "after \(value("acknowledgedAfterMicroseconds")) us; round trip "
-                    + "\(value("roundTripMicroseconds")) us"
+                    + (isThere("roundTripMicroseconds")
+                        ? "\(value("roundTripMicroseconds")) us" : "unknown")
             ),
             (
                 "lost",

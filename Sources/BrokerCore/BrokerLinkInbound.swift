@@ -220,9 +220,11 @@ extension Broker {
             linkTable.connections[slot].pongOwed = body.loadUInt64(at: frame.fixed)
             markReady(slot, into: &effects)
         case .pong:
-            let sent = linkTable.connections[slot].pingSentNanoseconds
-            if body.loadUInt64(at: frame.fixed) == sent, nowNanoseconds >= sent {
-                linkTable.links[link].statistics.roundTripNanoseconds = nowNanoseconds - sent
+            let sent = body.loadUInt64(at: frame.fixed)
+            if linkTable.connections[slot].pingNonces?.contains(sent) == true,
+                nowNanoseconds >= sent
+            {
+                linkTable.connections[slot].roundTripNanoseconds = nowNanoseconds - sent
             }
         case .disconnect:
             let reason = LinkFault.Reason(rawValue: body.loadUInt16(at: frame.fixed))

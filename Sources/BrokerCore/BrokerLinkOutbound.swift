@@ -36,9 +36,6 @@ extension Broker {
             let sent = UInt64(output.pendingBytes - bytesBefore)
             linkTable.links[link].statistics.bytesSent &+= sent
         }
-        if output.pendingBytes > bytesBefore {
-            linkTable.connections[slot].lastSentNanoseconds = nowNanoseconds
-        }
     }
 
     // MARK: Control
@@ -69,7 +66,9 @@ extension Broker {
         }
         if linkTable.connections[slot].pingOwed {
             linkTable.connections[slot].pingOwed = false
-            linkTable.connections[slot].pingSentNanoseconds = nowNanoseconds
+            linkTable.connections[slot].nextPingNanoseconds = nowNanoseconds + Self.pingInterval
+            let first = linkTable.connections[slot].pingNonces?.lowerBound ?? nowNanoseconds
+            linkTable.connections[slot].pingNonces = first...nowNanoseconds
             body.appendFrame(.ping, number: nowNanoseconds)
         }
         appendInterest(link, into: &body, bytesMax: Self.controlBytesTarget)

@@ -118,7 +118,9 @@ extension Broker {
         return BrokerSnapshot.Link(
             peer: link.configuration.peer, isConnected: slot != nil,
             keyID: slot.map { linkTable.connections[$0].sendKey } ?? 0,
-            statistics: link.statistics, queuedMessages: queued.messages,
+            roundTripNanoseconds: slot.flatMap {
+                linkTable.connections[$0].roundTripNanoseconds
+            }, statistics: link.statistics, queuedMessages: queued.messages,
             queuedBytes: subscription.queue.bytes, queueBytesMax: subscription.queueBytesMax,
             unacknowledgedMessages: sent.messages, unacknowledgedBytes: link.unacknowledged.bytes,
             oldestAgeNanoseconds: (sent.acceptedNanoseconds ?? queued.acceptedNanoseconds).map {
@@ -186,6 +188,8 @@ package struct BrokerSnapshot: Sendable {
         package let isConnected: Bool
         /// The key of the connection; 0: none.
         package let keyID: UInt64
+        /// Nil: not known yet, or not connected.
+        package let roundTripNanoseconds: UInt64?
         package let statistics: LinkStatistics
         package let queuedMessages: Int
         package let queuedBytes: Int

@@ -86,7 +86,6 @@ package struct LinkStatistics: Equatable, Sendable {
     package internal(set) var bytesSent: UInt64 = 0
     package internal(set) var bytesReceived: UInt64 = 0
     package internal(set) var connections: UInt64 = 0
-    package internal(set) var roundTripNanoseconds: UInt64 = 0
     /// From the acceptance of the first message of a batch to its acknowledgement by the peer;
     /// of the batch that was acknowledged last.
     package internal(set) var acknowledgedAfterNanoseconds: UInt64 = 0
@@ -202,8 +201,12 @@ struct LinkConnection {
     var isReady = false
     var deadlineNanoseconds: UInt64 = 0
     var lastReceivedNanoseconds: UInt64 = 0
-    var lastSentNanoseconds: UInt64 = 0
-    var pingSentNanoseconds: UInt64 = 0
+    var nextPingNanoseconds: UInt64 = 0
+    /// When the first PING of this connection was sent, and when the latest: each has its time for
+    /// its nonce.
+    var pingNonces: ClosedRange<UInt64>?
+    /// Of the latest PING that was answered; nil: none was.
+    var roundTripNanoseconds: UInt64?
     var pongOwed: UInt64?
     var pingOwed = false
     var rotation = Rotation.none

@@ -111,7 +111,7 @@ extension Broker {
         linkTable.nextGeneration &+= 1
         var connection = LinkConnection(id: id)
         connection.lastReceivedNanoseconds = nowNanoseconds
-        connection.lastSentNanoseconds = nowNanoseconds
+        connection.nextPingNanoseconds = nowNanoseconds + Self.pingInterval
         connection.deadlineNanoseconds =
             nowNanoseconds + UInt64(LinkLimits.handshakeSecondsMax) * 1_000_000_000
         if slot == linkTable.connections.count {
@@ -229,7 +229,7 @@ extension Broker {
                     failLink(
                         slot, LinkFault(.silent, "nothing arrived for \(limit) seconds"),
                         into: &effects)
-                } else if nowNanoseconds >= connection.lastSentNanoseconds + Self.pingAfter,
+                } else if nowNanoseconds >= connection.nextPingNanoseconds,
                     !connection.pingOwed
                 {
                     linkTable.connections[slot].pingOwed = true
@@ -239,7 +239,7 @@ extension Broker {
         }
     }
 
-    private static var pingAfter: UInt64 { UInt64(LinkLimits.pingSeconds) * 1_000_000_000 }
+    static var pingInterval: UInt64 { UInt64(LinkLimits.pingSeconds) * 1_000_000_000 }
 
     var nextLinkDeadlineNanoseconds: UInt64 {
         var next = UInt64.max
@@ -251,9 +251,7 @@ extension Broker {
             case .established:
                 let silence = UInt64(LinkLimits.silentSecondsMax) * 1_000_000_000
                 next = min(next, connection.lastReceivedNanoseconds + silence)
-                if !connection.pingOwed {
-                    next = min(next, connection.lastSentNanoseconds + Self.pingAfter)
-                }
+                if !connection.pingOwed { next = min(next, connection.nextPingNanoseconds) }
             }
         }
         return next

@@ -22,7 +22,8 @@ struct LinkStatus: Encodable {
     let lastErrorSeconds: UInt64?
     /// Sixteen digits; absent while the link is down. Never more of a key than this.
     let keyID: String?
-    let roundTripMicroseconds: UInt64
+    /// Absent while the link is down, and until the peer has answered a PING.
+    let roundTripMicroseconds: UInt64?
     let rates: LinkRates
     let queuedMessages: Int
     let queuedBytes: Int
@@ -63,7 +64,7 @@ struct LinkStatus: Encodable {
         lastError = shell.lastError?.text
         lastErrorSeconds = shell.lastError.map { $0.wallNanoseconds / 1_000_000_000 }
         keyID = link.isConnected ? LinkKeyFile.hexadecimal(link.keyID) : nil
-        roundTripMicroseconds = link.statistics.roundTripNanoseconds / 1_000
+        roundTripMicroseconds = link.roundTripNanoseconds.map { $0 / 1_000 }
         rates = shell.rates
         queuedMessages = link.queuedMessages
         queuedBytes = link.queuedBytes

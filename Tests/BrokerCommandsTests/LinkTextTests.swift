@@ -22,7 +22,7 @@ struct LinkTextTests {
             """#
         let down = #"""
             {"link":"hub","role":"connects","address":"unix:/run/hub.sock","state":"down",
-            "nextDialMilliseconds":1500,"roundTripMicroseconds":0,"rates":{},"filters":[],
+            "nextDialMilliseconds":1500,"rates":{},"filters":[],
             "dropped":{},"faults":{},"connections":0,
             "lastError":"/run/hub.sock: connect: no such file or directory"}
             """#

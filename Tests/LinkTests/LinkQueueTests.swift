@@ -155,6 +155,34 @@ struct LinkQueueTests {
         #expect(Self.link(brokers, "east")?.filters == [])
     }
 
+    @Test func `each side knows the round trip, also where both always have something to say`()
+        throws
+    {
+        let brokers = Self.star(queueBytesMax: 1_048_576)
+        func roundTrips() throws -> [UInt64?] {
+            [
+                try #require(Self.link(brokers, "east")).roundTripNanoseconds,
+                try #require(brokers.snapshot("east").links.first).roundTripNanoseconds,
+            ]
+        }
+        let subscriber = brokers.join("east", uid: 1001)
+        brokers.subscribe(subscriber, "t/#")
+        let publisher = brokers.join("hub", uid: 1000)
+        // Messages go one way every second, acknowledgements the other.
+        for second in 1...5 {
+            #expect(try roundTrips() == [nil, nil], "in second \(second)")
+            brokers.pass(seconds: 1)
+            brokers.publish(publisher, "t/x", "\(second)")
+            #expect(brokers.takeReceived(subscriber).count == 1)
+        }
+        // The network of this test takes no time.
+        #expect(try roundTrips() == [0, 0])
+        brokers.cut("east", "hub")
+        #expect(try roundTrips() == [nil, nil])
+        brokers.connect("east", "hub")
+        #expect(try roundTrips() == [nil, nil])
+    }
+
     @Test func `lag is what the peer has not acknowledged, and how old it is`() throws {
         let brokers = Self.star(queueBytesMax: 1_048_576)
         let subscriber = brokers.join("east", uid: 1001)
