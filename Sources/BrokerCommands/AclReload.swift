@@ -33,10 +33,13 @@ struct AclReload: AsyncParsableCommand {
     }
 
     private static func text(_ links: LinkReloadDocument) -> String {
-        let changes = [
+        var changes = [
             ("added", links.added), ("removed", links.removed), ("restarted", links.restarted),
             ("changed", links.adapted),
         ].filter { !$0.1.isEmpty }.map { "\($0.0) " + $0.1.joined(separator: ", ") }
+        if let withdrawn = links.deliveriesWithdrawn, withdrawn > 0 {
+            changes.append("\(withdrawn) queued messages withdrawn")
+        }
         return "links: " + (changes.isEmpty ? "as before" : changes.joined(separator: "; ")) + "\n"
     }
 }

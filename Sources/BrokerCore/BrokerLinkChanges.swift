@@ -8,6 +8,8 @@ package struct LinkChanges: Equatable, Sendable {
     package var restarted: [String] = []
     /// Changed while the connection goes on.
     package var adapted: [String] = []
+    /// Messages that waited for peers and are not exported to them any more.
+    package var deliveriesWithdrawn = 0
 
     package var isEmpty: Bool { self == LinkChanges() }
 }
@@ -54,7 +56,7 @@ extension Broker {
             let old = linkTable.links[index].configuration
             let mustRestart = restarting.contains(link.peer) || link.isToldToPeer(insteadOf: old)
             guard mustRestart || link != old else { continue }
-            changeLink(index, to: link, into: &effects)
+            changes.deliveriesWithdrawn += changeLink(index, to: link, into: &effects)
             if mustRestart {
                 let fault = LinkFault(.reconfigured, "the link was changed")
                 endConnections(of: index, fault, into: &effects)
@@ -64,6 +66,7 @@ extension Broker {
             }
         }
         if !changes.isEmpty { routes.invalidate() }
+        statistics.deliveriesWithdrawn += UInt64(changes.deliveriesWithdrawn)
         precondition(linkTable.slots.count == configurations.count)
         return changes
     }
@@ -101,9 +104,10 @@ extension Broker {
         linkTable.slots[link.peer] = index
     }
 
+    /// - Returns: how many messages that waited for the peer were taken back.
     private mutating func changeLink(
         _ index: Int, to link: LinkConfiguration, into effects: inout Effects
-    ) {
+    ) -> Int {
         let old = linkTable.links[index].configuration
         let subscription = Int(linkTable.links[index].subscription)
         let account = sessions[Int(linkTable.links[index].session)].account
@@ -116,8 +120,10 @@ extension Broker {
         } else if linkTable.links[index].connection != nil {
             subscriptions[subscription].policy = .block
         }
-        guard link.exports != old.exports else { return }
+        guard link.exports != old.exports else { return 0 }
         for filter in linkTable.links[index].heard.keys { reenter(filter, of: index) }
+        withdrawFromBatches(of: index)
+        return withdrawDeliveries(of: subscription, into: &effects)
     }
 
     private mutating func removeLink(_ peer: String, into effects: inout Effects) {

@@ -35,8 +35,13 @@ package struct LinkConfiguration: Equatable, Sendable {
         }
     }
 
-    func imports(_ topic: Span<UInt8>) -> Bool {
-        for filter in imports where Topic.matches(filter: filter.span, name: topic) {
+    func imports(_ topic: Span<UInt8>) -> Bool { Self.matches(imports, topic) }
+
+    func exports(_ topic: Span<UInt8>) -> Bool { Self.matches(exports, topic) }
+
+    @inline(__always)
+    private static func matches(_ filters: [[UInt8]], _ topic: Span<UInt8>) -> Bool {
+        for filter in filters where Topic.matches(filter: filter.span, name: topic) {
             return true
         }
         return false

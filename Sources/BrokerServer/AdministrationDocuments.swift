@@ -155,6 +155,8 @@ package struct LinkReloadDocument: Codable, Sendable {
     package var restarted: [String] = []
     /// Changed without that.
     package var adapted: [String] = []
+    /// Messages that waited for peers and are not exported any more; nil: none were looked at.
+    package var deliveriesWithdrawn: Int?
 
     init(_ changes: LinkChanges, path: String) {
         applied = true
@@ -163,6 +165,7 @@ package struct LinkReloadDocument: Codable, Sendable {
         removed = changes.removed
         restarted = changes.restarted
         adapted = changes.adapted
+        deliveriesWithdrawn = changes.deliveriesWithdrawn
     }
 
     init(error: String, path: String) {

@@ -40,6 +40,7 @@ extension Reactor {
                 LogKey.cause: "\(cause.rawValue)",
                 LogKey.added: "\(changes.added)", LogKey.removed: "\(changes.removed)",
                 LogKey.restarted: "\(changes.restarted)", LogKey.adapted: "\(changes.adapted)",
+                LogKey.deliveriesWithdrawn: "\(changes.deliveriesWithdrawn)",
             ])
     }
 

@@ -117,5 +117,6 @@ extension PacketBuffer {
             output.append(littleEndian: epoch)
         }
         bytes.append(copying: path)
+        frames &+= 1
     }
 }

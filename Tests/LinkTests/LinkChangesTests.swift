@@ -155,6 +155,70 @@ struct LinkChangesTests {
         #expect(link.queueBytesMax == Limits.packetBytesMax)
     }
 
+    @Test func `what waits for the peer and is not exported any more does not leave`() {
+        let brokers = Self.star()
+        let subscriber = brokers.join("east", uid: 1001)
+        brokers.subscribe(subscriber, "#")
+        brokers.cut("east", "hub")
+        let publishers = [1000, 1002].map { brokers.join("hub", uid: $0) }
+        for number in 0..<100 {
+            for publisher in publishers {
+                brokers.publish(publisher, number % 3 == 0 ? "secret/x" : "public/x", "\(number)")
+            }
+        }
+        let narrow = Self.link("east") { $0.exports = [Array("public/#".utf8)] }
+        let changes = brokers.change("hub", [narrow, Self.link("west")])
+        #expect(changes.adapted == ["east"] && changes.deliveriesWithdrawn == 2 * 34)
+        let hub = brokers.node("hub")
+        #expect(hub.broker.statistics.deliveriesWithdrawn == 2 * 34)
+        #expect(brokers.snapshot("hub").links[0].queuedMessages == 2 * 66)
+        brokers.publish(publishers[0], "public/x", "after")
+        #expect(brokers.connect("east", "hub"))
+        let came = brokers.takeReceived(subscriber)
+        #expect(came.allSatisfy { $0.topic == "public/x" && $0.origin == "hub" })
+        for uid in [UInt32(1000), 1002] {
+            let expected = (0..<100).filter { $0 % 3 != 0 }.map(String.init)
+            let payloads = came.filter { $0.uid == uid }.map(\.payload)
+            #expect(payloads == expected + (uid == 1000 ? ["after"] : []))
+        }
+        // It was taken back, not lost.
+        #expect(hub.broker.statistics.messagesLost == 0)
+        #expect(brokers.statistics("east", "hub").messagesLostByPeer == 0)
+        #expect(brokers.statistics("east", "hub").messagesReceived == 2 * 66 + 1)
+        // Nothing is left where everything was taken back.
+        brokers.cut("east", "hub")
+        brokers.publish(publishers[0], "public/x", "too late")
+        #expect(
+            brokers.change("hub", [Self.link("east") { $0.exports = [] }, Self.link("west")])
+                .deliveriesWithdrawn == 1)
+        #expect(hub.broker.packetsQueued == 0)
+        #expect(brokers.snapshot("hub").links[0].queuedBytes == 0)
+    }
+
+    @Test func `a batch that is sent again holds nothing that is not exported any more`() {
+        let brokers = Self.star()
+        let subscriber = brokers.join("east", uid: 1001)
+        brokers.subscribe(subscriber, "#")
+        let publisher = brokers.join("hub", uid: 1000)
+        for batch in [["secret"], ["secret", "public", "secret"], ["public"], ["secret"]] {
+            for topic in batch { brokers.publish(publisher, topic, topic) }
+            brokers.swallow("hub", "east")
+        }
+        brokers.cut("east", "hub")
+        #expect(brokers.snapshot("hub").links[0].unacknowledgedMessages == 6)
+        let narrow = Self.link("east") { $0.exports = [Array("public".utf8)] }
+        #expect(brokers.change("hub", [narrow, Self.link("west")]).deliveriesWithdrawn == 0)
+        brokers.publish(publisher, "public", "after")
+        #expect(brokers.connect("east", "hub"))
+        let came = brokers.takeReceived(subscriber).map(\.payload)
+        #expect(came == ["public", "public", "after"])
+        #expect(brokers.statistics("hub", "east").batchesResent == 4)
+        let east = brokers.statistics("east", "hub")
+        #expect(east.batchesReceived == 5 && east.messagesReceived == 3 && east.faults == [:])
+        #expect(brokers.snapshot("hub").links[0].unacknowledgedMessages == 0)
+        #expect(brokers.node("hub").broker.packetsQueued == 0)
+    }
+
     @Test func `the same links again change nothing`() {
         let brokers = Self.star()
         let changes = brokers.change("hub", [Self.link("west"), Self.link("east")])

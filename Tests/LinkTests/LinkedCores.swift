@@ -128,6 +128,19 @@ final class LinkedCores {
         }
     }
 
+    /// Takes what a broker has to send to another one, and lets it get lost.
+    func swallow(_ name: String, _ peer: String) {
+        let node = node(name)
+        for end in streams.keys where end.node == name && streams[end]?.node == peer {
+            var output = LinkOutput()
+            repeat {
+                output.sent(output.pendingBytes)
+                node.broker.linkOutput(
+                    end.connection, into: &output, nowNanoseconds: now, effects: &node.effects)
+            } while !output.isEmpty
+        }
+    }
+
     private func close(_ end: End) {
         streams[end] = nil
         unread[end] = nil
