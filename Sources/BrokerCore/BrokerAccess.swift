@@ -11,6 +11,7 @@ extension Broker {
     }
 
     /// A sender at the origin of the message in hand. Of its opener's groups nothing is known.
+    @inline(__always)
     func remoteSubject(of record: SenderRecord, link: Int) -> Subject {
         precondition(link >= 0 && record.level == .remote)
         return Subject(record, origin: Array(linkTable.inbound.origin.utf8), link: link)

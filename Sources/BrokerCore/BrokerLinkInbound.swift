@@ -76,7 +76,8 @@ extension Broker {
         var route = LinkTable.InboundRoute()
         route.origin = origin
         route.epoch = epoch
-        route.dropReason = dropReason(names, from: link)
+        route.dropReason = linkTable.links[link].configuration.dropReason(
+            path: names, ownName: configuration.name)
         if route.dropReason == nil {
             let ownPath = path.copied() + [Topic.separator] + linkTable.ownPath
             let isTooLong =
@@ -95,18 +96,6 @@ extension Broker {
                 origin: origin, epoch: epoch, link: link, limit: LinkLimits.originsPerLinkMax)
         }
         linkTable.inbound = route
-    }
-
-    private func dropReason(
-        _ names: [String], from link: Int
-    ) -> LinkStatistics.DropReason? {
-        let configuration = linkTable.links[link].configuration
-        guard names.last == configuration.peer, Set(names).count == names.count else {
-            return .pathInvalid
-        }
-        if names.contains(self.configuration.name) { return .loop }
-        if names.count > configuration.hopsMax { return .tooManyHops }
-        return configuration.admits(origin: names[0]) ? nil : .originNotAllowed
     }
 
     /// The sender as this broker passes it on: whatever the peer says, its level is `remote`.

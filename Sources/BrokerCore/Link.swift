@@ -35,6 +35,15 @@ package struct LinkConfiguration: Equatable, Sendable {
         }
     }
 
+    /// Why nothing is taken that came along a path, first its origin; nil: it is.
+    func dropReason(path names: [String], ownName: String) -> LinkStatistics.DropReason? {
+        precondition(!names.isEmpty, "a path begins with its origin")
+        guard names.last == peer, Set(names).count == names.count else { return .pathInvalid }
+        if names.contains(ownName) { return .loop }
+        if names.count > hopsMax { return .tooManyHops }
+        return admits(origin: names[0]) ? nil : .originNotAllowed
+    }
+
     func imports(_ topic: Span<UInt8>) -> Bool { Self.matches(imports, topic) }
 
     func exports(_ topic: Span<UInt8>) -> Bool { Self.matches(exports, topic) }
