@@ -39,7 +39,8 @@ struct LinkStatusCommand: AsyncParsableCommand {
         discussion: """
             Rates, lag and queue, losses, what was not taken from the peer and why, faults and the \
             latest error. The fields of the JSON form are those of Protocol/forwarding.md, section \
-            13. Says on standard error if the file of links as it is now is not in force.
+            13. Says on standard error if the file of links as it is now is not in force, why, \
+            and when the broker tries again.
             """)
 
     @Argument(help: ArgumentHelp("Only this link.", valueName: "name"))
@@ -63,7 +64,7 @@ struct LinkStatusCommand: AsyncParsableCommand {
 
     func run() async throws {
         while true {
-            if let error = try await show() { Diagnostics(command: "link status").note(error) }
+            if let notice = try await show() { Diagnostics(command: "link status").note(notice) }
             guard let watch else { return }
             try await Task.sleep(for: watch.duration)
         }
@@ -74,22 +75,23 @@ struct LinkStatusCommand: AsyncParsableCommand {
         let document = try await LinkDocument.fetch(connection)
         let links = document.links.filter { name == nil || LinkDocument.text($0["link"]) == name }
         if let name, links.isEmpty {
-            throw CommandFailure(.failure, "the broker has no link '\(name)'")
+            let notice = document.notice.map { "; \($0)" } ?? ""
+            throw CommandFailure(.failure, "the broker has no link '\(name)'\(notice)")
         }
         switch format {
         case .json: try Output().write(try prettyJSON(JSONValue.array(links)))
         case .text:
             try Output().write(links.map { LinkText($0).text }.joined(separator: "\n"))
         }
-        return document.error.map { "the links as they are in the file are not in force:\n\($0)" }
+        return document.notice
     }
 }
 
 /// The links in the broker's status document.
 struct LinkDocument {
     let links: [JSONValue]
-    /// Why the file of links is not in force.
-    let error: String?
+    /// Why the file of links is not in force, and when that is tried again.
+    let notice: String?
 
     static func fetch(_ connection: ConnectOptions) async throws -> LinkDocument {
         do {
@@ -99,12 +101,19 @@ struct LinkDocument {
             await client.close()
             var links: [JSONValue] = []
             if case .array(let values) = document["links"] { links = values }
-            var error: String?
-            if case .string(let text) = document["linkFile"]?["error"] { error = text }
-            return LinkDocument(links: links, error: error)
+            return LinkDocument(links: links, notice: document["linkFile"].flatMap(notice))
         } catch let error as BrokerClientError {
             throw connection.failure(error)
         }
+    }
+
+    private static func notice(_ file: JSONValue) -> String? {
+        guard case .string(let error) = file["error"] else { return nil }
+        var notice = "the links as they are in the file are not in force:\n\(error)"
+        if let next = file["nextAttemptMilliseconds"] {
+            notice += "\nthe next attempt is in \(text(next)) ms"
+        }
+        return notice
     }
 
     static func text(_ value: JSONValue?) -> String {

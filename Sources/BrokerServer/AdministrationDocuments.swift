@@ -182,6 +182,8 @@ struct LinkFileStatus: Encodable {
     var changes = 0
     /// Why the file as it is now is not in force.
     var error: String?
+    /// Until it is tried again; absent if it is in force, or wrong as it stands.
+    var nextAttemptMilliseconds: UInt64?
 
     init(path: String) {
         self.path = path

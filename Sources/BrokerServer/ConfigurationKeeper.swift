@@ -7,6 +7,11 @@ package enum ReloadCause: String, Sendable {
     case signal
     case request
     case change
+    /// What was in the way of the links may be gone.
+    case retry
+
+    /// Whether somebody wants to have it done, whatever the file holds.
+    var isWish: Bool { self == .signal || self == .request }
 }
 
 /// The rules of a file, compiled and ready to be put into force.
@@ -42,6 +47,7 @@ final class ConfigurationKeeper: Sendable {
     private struct State {
         var isStopping = false
         var isSignalled = false
+        var isRetryDue = false
         var requests: [Effects.AdminRequest] = []
         /// What the latest outcome was made of; nil: the file could not be read.
         var rules: TrustedFile.Content?
@@ -79,6 +85,12 @@ final class ConfigurationKeeper: Sendable {
     /// What the file of links says could not be done: it is tried again when anything changes.
     func linksRefused() {
         state.withLock { $0.links = nil }
+    }
+
+    /// Reads the links again, for themselves.
+    func retryLinks() {
+        state.withLock { $0.isRetryDue = true }
+        wakeUp.signal()
     }
 
     func reload() {
@@ -175,6 +187,7 @@ final class ConfigurationKeeper: Sendable {
         let tasks = state.withLock { state in
             defer {
                 state.isSignalled = false
+                state.isRetryDue = false
                 state.requests = []
                 state.discarded = []
             }
@@ -187,12 +200,14 @@ final class ConfigurationKeeper: Sendable {
             read(.request, tasks.requests)
         } else if isChanged {
             read(.change, [])
+        } else if tasks.isRetryDue {
+            read(.retry, [])
         }
         return true
     }
 
     private func read(_ cause: ReloadCause, _ requests: [Effects.AdminRequest]) {
-        let rules = rulesSource.flatMap { source in
+        let rules = (cause == .retry ? nil : rulesSource).flatMap { source in
             read(cause, source.read, remembering: \.rules) {
                 content throws(AccessFileSource.Failure) in
                 CompiledRules(try source.parse(content.bytes), from: source)
@@ -222,7 +237,7 @@ final class ConfigurationKeeper: Sendable {
                 return state[keyPath: key] != content
             }
             // Names may have come to mean others: who asks gets a fresh look.
-            return isNew || cause != .change ? .success(try parse(content)) : nil
+            return isNew || cause.isWish ? .success(try parse(content)) : nil
         } catch {
             if case .unreadable = error { state.withLock { $0[keyPath: key] = nil } }
             return .failure(error)

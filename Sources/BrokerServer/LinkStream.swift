@@ -113,12 +113,13 @@ enum LinkToken {
     static let listener: UInt64 = 0x4000_0000
 }
 
-/// When to try again to reach a peer: later each time, and not all brokers at the same moment.
-struct DialBackOff {
+/// When to try again to reach a peer, or to set links up: later each time, and not all brokers at
+/// the same moment.
+struct LinkBackOff {
     private static let firstNanoseconds: UInt64 = 100_000_000
     private static let lastNanoseconds: UInt64 = 10_000_000_000
 
-    private var delayNanoseconds = DialBackOff.firstNanoseconds
+    private var delayNanoseconds = LinkBackOff.firstNanoseconds
     private(set) var nextNanoseconds: UInt64 = 0
 
     mutating func failed(nowNanoseconds: UInt64) {
@@ -146,7 +147,7 @@ struct LinkStreams: ~Copyable {
     var listeners: [LinkListener?] = []
     var streams: [LinkStream?] = []
     var slots: [LinkConnectionID: Int] = [:]
-    var backOffs: [String: DialBackOff] = [:]
+    var backOffs: [String: LinkBackOff] = [:]
     /// By peer, for status.
     var progress: [String: LinkProgress] = [:]
     /// Links with a stream of ours that has not ended.
@@ -156,6 +157,9 @@ struct LinkStreams: ~Copyable {
     var nextGeneration: UInt32 = 1
     var nextReloadNanoseconds: UInt64 = 0
     var nextRotationNanoseconds: UInt64 = 0
+    /// When the file of links is read again that could not be put into force; nil: it is, or what
+    /// stands in it has to be mended first.
+    var fileRetry: LinkBackOff?
 
     init(resolver: LinkResolver) {
         self.resolver = resolver
@@ -175,7 +179,7 @@ struct LinkStreams: ~Copyable {
         backOffs = [:]
         for link in settings where link.link.isConnector {
             let kept = restarting.contains(link.peer) ? nil : old[link.peer]
-            backOffs[link.peer] = kept ?? DialBackOff()
+            backOffs[link.peer] = kept ?? LinkBackOff()
         }
         for peer in lookUps.keys where restarting.contains(peer) || backOffs[peer] == nil {
             lookUps[peer] = nil
@@ -203,10 +207,11 @@ struct LinkStreams: ~Copyable {
         return streams[slot]
     }
 
-    /// When something is due: a dial, or a look at the key files.
+    /// When something is due: a dial, or a look at a file.
     var nextDeadlineNanoseconds: UInt64 {
-        guard !settings.isEmpty else { return .max }
-        var next = nextReloadNanoseconds
+        let retry = fileRetry?.nextNanoseconds ?? .max
+        guard !settings.isEmpty else { return retry }
+        var next = min(nextReloadNanoseconds, retry)
         for (peer, backOff) in backOffs where !dialing.contains(peer) {
             next = min(next, backOff.nextNanoseconds)
         }

@@ -364,7 +364,7 @@ struct Reactor: ~Copyable {
         guard !requests.isEmpty else { return }
         let document = StatusDocument.encode(
             broker.snapshot(nowNanoseconds: nowNanoseconds), rules: rulesStatus,
-            linkFile: linkFileStatus, links: links.shellStatus(nowNanoseconds: nowNanoseconds))
+            linkFile: linkFileStatusNow, links: links.shellStatus(nowNanoseconds: nowNanoseconds))
         for request in requests {
             broker.answerStatus(
                 request, document: document.span, nowNanoseconds: nowNanoseconds,

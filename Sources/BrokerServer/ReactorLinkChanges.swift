@@ -14,23 +14,49 @@ extension Reactor {
         switch result {
         case .failure(let failure):
             reason = failure.description
+            switch failure {
+            case .unreadable: retryLinks()
+            case .invalid: links.fileRetry = nil
+            }
         case .success(let settings):
             do throws(ServerError) {
                 let changes = try change(to: settings)
                 log(changes, cause)
                 if !changes.isEmpty { linkFileStatus?.changes += 1 }
                 linkFileStatus?.error = nil
+                links.fileRetry = nil
                 return LinkReloadDocument(changes, path: path)
             } catch {
                 reason = error.description
                 keeper?.linksRefused()
+                retryLinks()
             }
         }
+        if cause != .retry || reason != linkFileStatus?.error {
+            logger.error(
+                "links unchanged: the file is not usable",
+                metadata: [LogKey.cause: "\(cause.rawValue)", LogKey.error: "\(reason)"])
+        }
         linkFileStatus?.error = reason
-        logger.error(
-            "links unchanged: the file is not usable",
-            metadata: [LogKey.cause: "\(cause.rawValue)", LogKey.error: "\(reason)"])
         return LinkReloadDocument(error: reason, path: path)
+    }
+
+    /// What is in the way may go by itself: an address that is in use, a file that is not there
+    /// yet, a limit that is reached.
+    private mutating func retryLinks() {
+        guard links.fileRetry == nil else { return }
+        var retry = LinkBackOff()
+        retry.failed(nowNanoseconds: nowNanoseconds)
+        links.fileRetry = retry
+    }
+
+    /// As it is at this moment; nil: the broker was started without a file of links.
+    var linkFileStatusNow: LinkFileStatus? {
+        guard var status = linkFileStatus else { return nil }
+        status.nextAttemptMilliseconds = links.fileRetry.map { retry in
+            (retry.nextNanoseconds - min(retry.nextNanoseconds, nowNanoseconds)) / 1_000_000
+        }
+        return status
     }
 
     private func log(_ changes: LinkChanges, _ cause: ReloadCause) {

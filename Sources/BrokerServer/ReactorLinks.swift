@@ -49,10 +49,15 @@ extension Reactor {
         for index in links.listeners.indices { stopLinkListener(index) }
     }
 
-    /// Dials what is due, and looks whether key files have changed.
+    /// Dials what is due, and looks at files.
     mutating func passLinkTime() {
         guard links.nextDeadlineNanoseconds <= nowNanoseconds, !broker.isShuttingDown else {
             return
+        }
+        if let retry = links.fileRetry, retry.nextNanoseconds <= nowNanoseconds {
+            // Until it is known what came of it.
+            links.fileRetry?.failed(nowNanoseconds: nowNanoseconds)
+            keeper?.retryLinks()
         }
         for link in links.settings
         where link.link.isConnector && !links.dialing.contains(link.peer)

@@ -1,4 +1,5 @@
 import Foundation
+import LinuxIO
 import TestSupport
 import Testing
 
@@ -115,6 +116,46 @@ struct LinkReloadTests {
         #expect(try star.hub.settles { try $0.linkFileError() == nil })
         #expect(try star.hub.link("north")["state"] as? String == "down")
         #expect(try star.connections("west") == 1)
+    }
+
+    @Test func `what is in the way of a link may go by itself, and nobody has to ask`() throws {
+        let star = try Star()
+        let port = star.brokers.makePort()
+        let address = StreamAddress.tcp(host: star.brokers.host, port: UInt16(port))
+        let taken = try StreamListener(address, backlog: 1)
+        try star.brokers.configure(
+            "hub",
+            [
+                star.hubLink("east"), star.hubLink("west"),
+                LinkedServers.Link(
+                    peer: "north", role: "listen", address: "\(address)", key: star.key),
+            ])
+        #expect(try star.hub.settles { try $0.linkFileError()?.contains("in use") == true })
+        #expect(try star.hub.linkFileStatus()["nextAttemptMilliseconds"] is Int)
+        let status = try star.hub.run(["link", "status", "north"])
+        #expect(status.wait() == 1)
+        for part in ["no link 'north'", "not in force", "in use", "the next attempt is in "] {
+            #expect(status.errorText.contains(part), "\(status.errorText)")
+        }
+        // Each time it waits longer, and does not say again what it has said.
+        let said = star.hub.process.errorText.components(separatedBy: "links unchanged").count
+        #expect(
+            try star.hub.settles {
+                try $0.linkFileStatus()["nextAttemptMilliseconds"] as? Int ?? 0 > 500
+            })
+        #expect(
+            star.hub.process.errorText.components(separatedBy: "links unchanged").count == said)
+        #expect(try star.hub.linkFileChanges() == 0)
+        _ = consume taken
+        #expect(try star.hub.settles { try $0.linkFileError() == nil })
+        #expect(try star.hub.linkFileStatus()["nextAttemptMilliseconds"] == nil)
+        #expect(try star.hub.link("north")["state"] as? String == "down")
+        #expect(try star.hub.linkFileChanges() == 1)
+        #expect(try star.connections("east") == 1 && star.connections("west") == 1)
+        // What is wrong in the file itself does not go away.
+        try star.brokers.configure("hub", [star.hubLink("west", extra: "max_hops = 99")])
+        #expect(try star.hub.settles { try $0.linkFileError()?.contains("max_hops") == true })
+        #expect(try star.hub.linkFileStatus()["nextAttemptMilliseconds"] == nil)
     }
 
     @Test func `a key is rotated on both sides, and the link is not dropped`() throws {
