@@ -189,9 +189,29 @@ struct LinkStreams: ~Copyable {
         self.settings = settings
     }
 
+    /// - Returns: the number of a new listener.
+    mutating func add(_ listener: LinkListener) -> Int {
+        if let free = listeners.firstIndex(where: { $0 == nil }) {
+            listeners[free] = listener
+            return free
+        }
+        listeners.append(listener)
+        return listeners.count - 1
+    }
+
     /// The number of the listener at an address.
     func listener(at address: StreamAddress) -> Int? {
         listeners.firstIndex { $0?.address == address }
+    }
+
+    /// The numbers of the listeners that other links would have no use for.
+    func listenersUnused(by settings: [LinkSettings]) -> [Int] {
+        listeners.indices.filter { index in
+            guard let listener = listeners[index] else { return false }
+            return !settings.contains {
+                !$0.link.isConnector && $0.address == listener.address
+            }
+        }
     }
 
     func stream(_ token: UInt64) -> LinkStream? {
@@ -228,8 +248,16 @@ final class LinkListener {
     let address: StreamAddress
     let listener: StreamListener
 
-    init(address: StreamAddress, backlog: Int32) throws(StreamError) {
+    /// - Parameter replaced: listeners that will be closed when this one is there: they may have
+    ///   its port.
+    init(
+        address: StreamAddress, backlog: Int32, replacing replaced: [LinkListener] = []
+    ) throws(StreamError) {
         self.address = address
-        listener = try StreamListener(address, backlog: backlog)
+        let sharing = replaced.filter { $0.address.hasPort(of: address) }
+        for other in sharing { other.listener.setSharesPort(true) }
+        defer { for other in sharing { other.listener.setSharesPort(false) } }
+        listener = try StreamListener(
+            address, backlog: backlog, sharesPort: !sharing.isEmpty)
     }
 }

@@ -74,6 +74,7 @@ extension Reactor {
     private mutating func change(to settings: [LinkSettings]) throws(ServerError) -> LinkChanges {
         guard !broker.isShuttingDown else { throw ServerError("the broker is stopping") }
         let prepared = try links.prepare(settings)
+        try addLinkListeners(prepared.listeners)
         let restarting = restarts(for: settings)
         links.keys.replace(prepared.rings)
         links.contexts.replace(prepared.certificates)
@@ -86,13 +87,7 @@ extension Reactor {
             drop(stream)
             if let peer = stream.dialed { links.dialing.remove(peer) }
         }
-        for case (let index, .some(let listener)) in links.listeners.enumerated() {
-            let isWanted = settings.contains {
-                !$0.link.isConnector && $0.address == listener.address
-            }
-            if !isWanted { stopLinkListener(index) }
-        }
-        for listener in prepared.listeners { addLinkListener(listener) }
+        for index in links.listenersUnused(by: settings) { stopLinkListener(index) }
         links.replace(settings, restarting: ended, nowNanoseconds: nowNanoseconds)
         for link in settings where ended.union(changes.added).contains(link.peer) {
             link.warnIfReadable(logger)

@@ -11,31 +11,36 @@ extension Reactor {
 
     mutating func watchLinkListeners() {
         for case (let index, .some(let listener)) in links.listeners.enumerated() {
-            watchLinkListener(listener, index)
+            do throws(ServerError) {
+                try watchLinkListener(listener, index)
+            } catch {
+                logger.error("cannot listen for links", metadata: [LogKey.error: "\(error)"])
+            }
         }
     }
 
-    private func watchLinkListener(_ listener: LinkListener, _ index: Int) {
+    private func watchLinkListener(_ listener: LinkListener, _ index: Int) throws(ServerError) {
         do throws(KernelError) {
             try epoll.add(
                 listener.listener.descriptor,
                 token: LinkToken.stream | LinkToken.listener | UInt64(index),
                 interest: .readable)
         } catch {
-            logger.error(
-                "cannot listen for links",
-                metadata: [LogKey.address: "\(listener.address)", LogKey.error: "\(error)"])
+            throw ServerError("\(listener.address): \(error)")
         }
     }
 
-    mutating func addLinkListener(_ listener: LinkListener) {
-        let index = links.listeners.firstIndex { $0 == nil } ?? links.listeners.count
-        if index == links.listeners.count {
-            links.listeners.append(listener)
-        } else {
-            links.listeners[index] = listener
+    /// Watches new listeners: all of them, or none is left.
+    mutating func addLinkListeners(_ listeners: [LinkListener]) throws(ServerError) {
+        let indices = listeners.map { links.add($0) }
+        do throws(ServerError) {
+            for (listener, index) in zip(listeners, indices) {
+                try watchLinkListener(listener, index)
+            }
+        } catch {
+            for index in indices { stopLinkListener(index) }
+            throw error
         }
-        watchLinkListener(listener, index)
     }
 
     mutating func stopLinkListener(_ index: Int) {

@@ -65,6 +65,7 @@ extension LinkStreams {
         } catch {
             throw ServerError("TLS of links: \(error)")
         }
+        let replaced = listenersUnused(by: settings).compactMap { listeners[$0] }
         var opened: [LinkListener] = []
         for link in settings where !link.link.isConnector {
             let isOpen =
@@ -72,7 +73,8 @@ extension LinkStreams {
                 || opened.contains { $0.address == link.address }
             if isOpen { continue }
             do throws(StreamError) {
-                opened.append(try LinkListener(address: link.address, backlog: 64))
+                opened.append(
+                    try LinkListener(address: link.address, backlog: 64, replacing: replaced))
             } catch {
                 for listener in opened { listener.listener.removePath() }
                 throw ServerError("link \(link.peer): \(error)")

@@ -159,14 +159,20 @@ int clinux_tcp_connect(const struct clinux_address *address) {
     return keep_or_close(fd, result);
 }
 
-int clinux_tcp_listen(const struct clinux_address *address, int backlog) {
+int clinux_tcp_share_port(int fd, int is_shared) {
+    return setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &is_shared, sizeof is_shared);
+}
+
+int clinux_tcp_listen(const struct clinux_address *address, int backlog, int shares_port) {
     struct sockaddr_storage own;
     int fd = open_tcp(address, &own);
     if (fd < 0) return -1;
     int one = 1;
     int result = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (result == 0 && shares_port) result = clinux_tcp_share_port(fd, 1);
     if (result == 0) result = bind(fd, (const struct sockaddr *)&own, address->length);
     if (result == 0) result = listen(fd, backlog);
+    if (result == 0 && shares_port) result = clinux_tcp_share_port(fd, 0);
     return keep_or_close(fd, result);
 }
 

@@ -32,6 +32,12 @@ public enum StreamAddress: Equatable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// Whether both are of TCP and have the same port.
+    public func hasPort(of other: StreamAddress) -> Bool {
+        guard case (.tcp(_, let port), .tcp(_, let otherPort)) = (self, other) else { return false }
+        return port == otherPort
+    }
+
     /// Whether what is sent there stays on this machine.
     public var isLocal: Bool {
         switch self {

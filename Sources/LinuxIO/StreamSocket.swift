@@ -63,10 +63,15 @@ public struct StreamListener: ~Copyable, Sendable {
     private let claim: SocketPath?
     public let isTCP: Bool
 
-    public init(_ address: StreamAddress, backlog: Int32) throws(StreamError) {
+    /// - Parameter sharesPort: TCP: take the port even if a listener has it that shares it, see
+    ///   `setSharesPort`.
+    public init(
+        _ address: StreamAddress, backlog: Int32, sharesPort: Bool = false
+    ) throws(StreamError) {
         switch address {
         case .tcp(let host, let port):
-            descriptor = try StreamListener.listen(at: host, port, backlog: backlog)
+            descriptor = try StreamListener.listen(
+                at: host, port, backlog: backlog, sharesPort: sharesPort)
             claim = nil
             isTCP = true
         case .unix(let path):
@@ -83,7 +88,7 @@ public struct StreamListener: ~Copyable, Sendable {
 
     /// At the first of the addresses of a name that can be listened at.
     private static func listen(
-        at host: String, _ port: UInt16, backlog: Int32
+        at host: String, _ port: UInt16, backlog: Int32, sharesPort: Bool
     ) throws(StreamError) -> OwnedDescriptor {
         let found = try StreamTarget.lookUp(host, port, flags: AI_PASSIVE)
         var failure = StreamError("\(host): it has no address")
@@ -92,7 +97,7 @@ public struct StreamListener: ~Copyable, Sendable {
             do throws(KernelError) {
                 return OwnedDescriptor(
                     adopting: try kernelTry("listen") {
-                        unsafe clinux_tcp_listen(&address.raw, backlog)
+                        unsafe clinux_tcp_listen(&address.raw, backlog, sharesPort ? 1 : 0)
                     })
             } catch {
                 let place = StreamAddress.tcp(host: host, port: port)
@@ -115,6 +120,15 @@ public struct StreamListener: ~Copyable, Sendable {
             try kernelTry("listen") { Glibc.listen(number, backlog) }
             return socket
         }
+    }
+
+    /// Lets another listener take the TCP port of this one, or no more: at an address that is the
+    /// same or contains the other, the kernel refuses that otherwise. So one can be replaced
+    /// without a moment in which nobody listens. The kernel lets nobody but the same user do it.
+    ///
+    /// The corresponding C function is `setsockopt` with `SO_REUSEPORT`.
+    public func setSharesPort(_ isShared: Bool) {
+        _ = clinux_tcp_share_port(descriptor.rawValue, isShared ? 1 : 0)
     }
 
     /// The TCP port, also where 0 asked for any.

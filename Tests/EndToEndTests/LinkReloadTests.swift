@@ -158,6 +158,44 @@ struct LinkReloadTests {
         #expect(try star.hub.linkFileStatus()["nextAttemptMilliseconds"] == nil)
     }
 
+    @Test func `a listener moves to another host at its port, or stays where it is`() throws {
+        let brokers = try LinkedServers()
+        let port = brokers.makePort()
+        let (edge, hub) = try brokers.startPair(hubPort: port)
+        try hub.waitForLink("edge")
+        let key = brokers.directory.appendingPathComponent("hub.key").path
+        func listen(at host: String) throws -> String {
+            let address = "tcp://\(host):\(port)"
+            try brokers.configure(
+                "hub",
+                [LinkedServers.Link(peer: "edge", role: "listen", address: address, key: key)])
+            return address
+        }
+        for (count, host) in ["0.0.0.0", brokers.host].enumerated() {
+            let address = try listen(at: host)
+            #expect(try hub.settles { try $0.link("edge")["address"] as? String == address })
+            #expect(try hub.settles { try $0.link("edge")["connections"] as? Int == count + 2 })
+            try edge.waitForLink("hub")
+        }
+        // An address for documentation: this machine does not have it.
+        _ = try listen(at: "192.0.2.1")
+        #expect(try hub.settles { try $0.linkFileError() != nil })
+        let link = try hub.link("edge")
+        #expect(link["address"] as? String == "tcp://\(brokers.host):\(port)")
+        #expect(link["connections"] as? Int == 3 && link["state"] as? String == "up")
+        // The old one still takes connections.
+        edge.stop()
+        #expect(try hub.settles { try !$0.isLinkUp("edge") })
+        let again = try brokers.start(
+            "edge",
+            [
+                LinkedServers.Link(
+                    peer: "hub", role: "connect", address: "tcp://\(brokers.host):\(port)",
+                    key: brokers.directory.appendingPathComponent("edge.key").path)
+            ])
+        try again.waitForLink("hub")
+    }
+
     @Test func `a key is rotated on both sides, and the link is not dropped`() throws {
         let brokers = try LinkedServers()
         let (edge, hub) = try brokers.startPair(hubPort: brokers.makePort())

@@ -187,6 +187,32 @@ struct StreamSocketTests {
         }
     }
 
+    @Test("A listener is replaced at its port by one at another host, if it shares the port")
+    func replaced() throws {
+        for (host, other) in [("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1")] {
+            let old = try StreamListener(.tcp(host: host, port: 0), backlog: 4)
+            let port = try tcpPort(of: old)
+            let address = StreamAddress.tcp(host: other, port: port)
+            #expect(throws: StreamError.self) {
+                _ = try StreamListener(address, backlog: 4, sharesPort: true)
+            }
+            old.setSharesPort(true)
+            #expect(throws: StreamError.self) { _ = try StreamListener(address, backlog: 4) }
+            let new = try StreamListener(address, backlog: 4, sharesPort: true)
+            // The port is not for others: neither of the two shares it any more.
+            old.setSharesPort(false)
+            #expect(throws: StreamError.self) { _ = try StreamListener(address, backlog: 4) }
+            _ = consume old
+            #expect(throws: StreamError.self) { _ = try StreamListener(address, backlog: 4) }
+            _ = try connect(to: .tcp(host: "127.0.0.1", port: port), at: new)
+        }
+        #expect(
+            StreamAddress.tcp(host: "a", port: 1).hasPort(of: .tcp(host: "b", port: 1)))
+        #expect(
+            !StreamAddress.tcp(host: "a", port: 1).hasPort(of: .tcp(host: "a", port: 2)))
+        #expect(!StreamAddress.unix(path: "/a").hasPort(of: .unix(path: "/a")))
+    }
+
     @Test("A buffer keeps what it holds when it grows, and takes what it is filled with")
     func buffer() {
         var buffer = StreamBuffer(capacityBytes: 4)

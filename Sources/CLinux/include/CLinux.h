@@ -99,8 +99,11 @@ int clinux_resolve(
 // socket(2), non-blocking and close-on-exec, and connect(2), which goes on in the background
 // (EINPROGRESS is success).
 int clinux_tcp_connect(const struct clinux_address *address);
-// socket(2), non-blocking and close-on-exec, SO_REUSEADDR, bind(2) and listen(2).
-int clinux_tcp_listen(const struct clinux_address *address, int backlog);
+// SO_REUSEPORT.
+int clinux_tcp_share_port(int fd, int is_shared);
+// socket(2), non-blocking and close-on-exec, SO_REUSEADDR, bind(2) and listen(2). With `shares_port`
+// also beside a listener that shares its port; afterwards neither has to.
+int clinux_tcp_listen(const struct clinux_address *address, int backlog, int shares_port);
 // getnameinfo(3) with NI_NUMERICHOST: the host of an address; 0 if that is possible.
 int clinux_address_text(const struct clinux_address *address, char *text, int size);
 // TCP_NODELAY.
