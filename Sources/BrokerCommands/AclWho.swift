@@ -10,9 +10,10 @@ struct AclWho: ParsableCommand {
         commandName: "who", abstract: "Show who may do something",
         discussion: """
             First the users who may by their uid alone, then those of whom a rule asks more: a \
-            group, a group of the connection's opener, a user namespace, another broker. For a \
-            filter those are shown who may at least for some of its topics. Connections that are \
-            handed on are not looked at: see `broker acl check --opener-uid`.
+            group, a group of the connection's opener, a user namespace, another broker; last \
+            those who may by the name that a [[map]] gives them, with their uid at the other \
+            broker. For a filter those are shown who may at least for some of its topics. \
+            Connections that are handed on are not looked at: see `broker acl check --opener-uid`.
             """)
 
     @OptionGroup var question: ActionArguments
@@ -47,6 +48,8 @@ struct AclWho: ParsableCommand {
         /// Who owns the user namespace.
         var trustDomain: String?
         var origin: String?
+        /// The name that the identity map gives them.
+        var mapped: String?
         let rule: String
         let line: Int
 
@@ -64,12 +67,14 @@ struct AclWho: ParsableCommand {
             openerGroup = condition.openerGroups.map(RuleDocument.text)
             trustDomain = condition.trustDomains.map(RuleDocument.text)
             origin = condition.origin
+            mapped = condition.mapped
         }
 
         var conditions: String {
             [
                 gid.map { "gid \($0)" }, openerGroup.map { "opener's group \($0)" },
-                trustDomain.map { "namespace of \($0)" }, origin.map { "from \($0)" },
+                trustDomain.map { "namespace of \($0)" }, mapped.map { "mapped to \($0)" },
+                origin.map { "from \($0)" },
             ].compactMap { $0 }.joined(separator: ", ")
         }
     }
@@ -83,7 +88,8 @@ struct AclWho: ParsableCommand {
             guard case .allowed(let rule) = entry.decision else { continue }
             entries.append(Entry(policy.rules[rule], uids: entry.range))
         }
-        for (who, decision) in survey.conditions {
+        let mapped = survey.mapped
+        for (who, decision) in survey.conditions + mapped.found {
             guard case .allowed(let rule) = decision else { continue }
             entries.append(Entry(policy.rules[rule], who))
         }
@@ -91,10 +97,10 @@ struct AclWho: ParsableCommand {
         case .json: try Output().write(prettyJSON(entries))
         case .text: try Output().write(Self.text(entries))
         }
-        for rule in policy.rules where rule.allows.contains(action) && !rule.users.isEmpty {
+        for entry in mapped.cutShort {
             Diagnostics(command: "acl who").note(
-                "rule \(rule.name.debugDescription) in line \(rule.line) may let in others: "
-                    + RuleDocument(rule, number: 0).who)
+                "the rules treat those that the map in line \(entry.line) names in too many ways: "
+                    + "not all of them were looked at, see `broker acl check --origin`")
         }
     }
 

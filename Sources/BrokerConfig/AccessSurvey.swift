@@ -19,12 +19,14 @@ package struct AccessSurvey {
         package var trustDomains: IDRange?
         /// Brokers, `*` standing for any text.
         package var origin: String?
+        /// The name that the identity map gives them.
+        package var mapped: String?
     }
 
-    private let action: Action
-    private let topic: [UInt8]
-    private let isFilter: Bool
-    private let policy: AccessPolicy
+    let action: Action
+    let topic: [UInt8]
+    let isFilter: Bool
+    let policy: AccessPolicy
 
     /// - Parameter isFilter: whoever may for a part of the topics is one who may.
     package init(
@@ -36,7 +38,7 @@ package struct AccessSurvey {
         self.policy = policy
     }
 
-    private func decide(_ subject: Subject) -> Decision {
+    func decide(_ subject: Subject) -> Decision {
         policy.decide(action, topic, isFilter: isFilter, subject)
     }
 
@@ -81,20 +83,27 @@ package struct AccessSurvey {
         guard policy.rules.contains(where: { $0.topics.contains { $0.hasPlaceholders } }) else {
             return starts
         }
-        for level in topic.split(separator: Topic.separator) {
-            let text = String(decoding: level, as: UTF8.self)
-            let digits = String(text.reversed().prefix { $0.isNumber }.reversed())
-            guard let uid = UInt32(digits), uid < UInt32.max else { continue }
-            starts.formUnion(Self.ends(of: IDRange(first: uid, last: uid)))
-        }
+        starts.formUnion(startsInTopic)
         for uid in policy.userNames.keys where uid < UInt32.max - 1 {
             starts.formUnion([uid, uid + 1])
         }
         return starts
     }
 
+    /// Where pieces begin if the ids that the topic may speak of are told from others.
+    var startsInTopic: Set<UInt32> {
+        var starts: Set<UInt32> = []
+        for level in topic.split(separator: Topic.separator) {
+            let text = String(decoding: level, as: UTF8.self)
+            let digits = String(text.reversed().prefix { $0.isNumber }.reversed())
+            guard let id = UInt32(digits), id < UInt32.max else { continue }
+            starts.formUnion(Self.ends(of: IDRange(first: id, last: id)))
+        }
+        return starts
+    }
+
     /// Where pieces begin that some rule treats differently.
-    private static func starts(
+    static func starts(
         of ids: KeyPath<AccessRule, [IDRange]>, in rules: [AccessRule]
     ) -> Set<UInt32> {
         var starts: Set<UInt32> = []
@@ -104,18 +113,18 @@ package struct AccessSurvey {
         return starts
     }
 
-    private static func ends(of range: IDRange) -> [UInt32] {
+    static func ends(of range: IDRange) -> [UInt32] {
         range.last < UInt32.max - 1 ? [range.first, range.last + 1] : [range.first]
     }
 
     // MARK: By more than the uid
 
     /// Conditions that one rule is looked at with.
-    private static let conditionsMax = 256
+    static let conditionsMax = 256
 
     /// The senders that rules let in by their group, their opener's groups, their user namespace
-    /// or their broker, and that may not by their uid alone. Not those by a name of the identity
-    /// map: who they are, other brokers say.
+    /// or their broker, and that may not by their uid alone. Those by a name of the identity map:
+    /// `mapped`.
     package var conditions: [(who: Condition, decision: Decision)] {
         let unnamed = starts.sorted().first(where: isRest) ?? UInt32.max - 1
         let gidStarts = Self.starts(of: \.gids, in: policy.rules).sorted()
@@ -160,7 +169,7 @@ package struct AccessSurvey {
         return conditions
     }
 
-    private static func pieces(of range: IDRange, at starts: [UInt32]) -> [IDRange] {
+    static func pieces(of range: IDRange, at starts: [UInt32]) -> [IDRange] {
         let inner = starts.filter { $0 > range.first && $0 <= range.last }
         let firsts = [range.first] + inner
         return zip(firsts, inner.map { $0 - 1 } + [range.last]).map(IDRange.init(first:last:))
@@ -169,7 +178,7 @@ package struct AccessSurvey {
 
 extension AccessSurvey.Condition {
     /// A sender that meets it.
-    fileprivate func subject(unnamed: UInt32) -> Subject {
+    func subject(unnamed: UInt32) -> Subject {
         let uid = uids?.first ?? unnamed
         var subject = Subject.local(
             uid: uid, gid: gids?.first ?? unnamed,

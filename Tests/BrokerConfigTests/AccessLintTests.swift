@@ -174,4 +174,117 @@ struct AccessLintTests {
         // What the uid alone is enough for is not told again.
         #expect(found("b").isEmpty)
     }
+
+    private static let rulesForNames = """
+        [[map]]
+        origin = "edge-1"
+        uid = 1000
+        name = "alice"
+        [[map]]
+        origin = ["edge-*", "hub"]
+        uid = "1000-1999"
+        name = "sensors"
+        [[map]]
+        origin = "far"
+        uid = "any"
+        name = "guest"
+        [[map]]
+        origin = "far"
+        uid = 7
+        name = "never reached"
+        [[map]]
+        origin = "near"
+        uid = ["0-5", "0-9"]
+        gid = [3, "3-4"]
+        name = "staff"
+        [[rule]]
+        user = ["alice", "sensors", "never reached"]
+        allow = "publish"
+        topics = ["a", "users/%u"]
+        [[rule]]
+        user = "sensors"
+        origin = "hub"
+        uid = "1500-1599"
+        deny = "publish"
+        topics = "a"
+        [[rule]]
+        user = "staff"
+        allow = "publish"
+        topics = "c"
+        [[rule]]
+        user = "guest"
+        allow = "publish"
+        topics = ["b", "home/%n/#"]
+        [[rule]]
+        uid = "any"
+        origin = "*"
+        allow = "publish"
+        topics = ["open", "named/%n"]
+
+        """
+
+    @Test("Who may by a name of the identity map is told, with the uid at the other broker")
+    func mappedNames() throws {
+        let policy = try load(Self.rulesForNames).policy(brokerUID: 990)
+        func found(_ topic: String, isFilter: Bool = false) -> [String] {
+            let survey = AccessSurvey(
+                .publish, Array(topic.utf8), isFilter: isFilter, under: policy)
+            #expect(survey.mapped.cutShort.isEmpty)
+            return survey.mapped.found.map { who, decision in
+                let uids = who.uids.map { "\($0.first)-\($0.last)" } ?? "any"
+                let gids = who.gids.map { " gid \($0.first)-\($0.last)" } ?? ""
+                #expect(decision.isAllowed)
+                return "\(who.mapped ?? "") \(uids) \(who.origin ?? "")\(gids)"
+            }
+        }
+        #expect(
+            found("a") == [
+                "alice 1000-1000 edge-1", "sensors 1000-1999 edge-*", "sensors 1000-1499 hub",
+                "sensors 1600-1999 hub",
+            ])
+        #expect(
+            found("users/1000") == [
+                "alice 1000-1000 edge-1", "sensors 1000-1000 edge-*", "sensors 1000-1000 hub",
+            ])
+        #expect(found("users/1001") == ["sensors 1001-1001 edge-*", "sensors 1001-1001 hub"])
+        #expect(found("b") == ["guest any far"])
+        #expect(found("c") == ["staff 0-9 near gid 3-4"])
+        #expect(found("home/guest/x") == ["guest any far"])
+        #expect(found("home/#", isFilter: true) == ["guest any far"])
+        // Without a name as well, or with no name at all.
+        #expect(found("open") == [])
+        #expect(found("home/alice/x") == [])
+        // A rule for brokers that asks for the name in the topic.
+        #expect(found("named/alice") == ["alice 1000-1000 edge-1"])
+        // Each sender is judged as it would be if it published.
+        for (topic, uid, origin, isAllowed) in [
+            ("a", 1000, "edge-1", true), ("a", 1550, "hub", false), ("a", 1550, "edge-2", true),
+            ("a", 2000, "hub", false), ("b", 7, "far", true), ("a", 7, "far", false),
+        ] {
+            var subject = Subject.local(uid: UInt32(uid), gid: 1)
+            subject.origin = Array(origin.utf8)
+            subject.level = .remote
+            let decision = policy.decide(.publish, topic: Array(topic.utf8), subject)
+            #expect(decision.isAllowed == isAllowed, "\(topic) \(uid) \(origin)")
+        }
+    }
+
+    @Test("What the survey of the map leaves out is said")
+    func mapCutShort() throws {
+        let rules = (0..<300).map { number in
+            """
+            [[rule]]
+            user = "all"
+            uid = \(2 * number + 10)
+            allow = "publish"
+            topics = "a"
+
+            """
+        }
+        let map = "[[map]]\norigin = \"edge\"\nuid = \"any\"\nname = \"all\"\n"
+        let policy = try load(map + rules.joined()).policy(brokerUID: 990)
+        let mapped = AccessSurvey(.publish, Array("a".utf8), isFilter: false, under: policy).mapped
+        #expect(mapped.cutShort.map(\.name) == ["all"])
+        #expect(mapped.found.count == AccessSurvey.conditionsMax / 2)
+    }
 }

@@ -364,6 +364,9 @@ struct LinkReloadTests {
             let denied = try hub.run(["acl", "check", "publish", "local/x"] + asked + live)
             #expect(denied.wait() == 77)
         }
+        let who = try hub.run(["acl", "who", "publish", "home/alice/x", "--acl", acl])
+        #expect(who.wait() == 0 && who.errorText.isEmpty, "\(who.errorText)")
+        #expect(who.outputText.contains("mapped to alice, from ed*"), "\(who.outputText)")
         // Another map is in force at once.
         try map.replacing("uid = 1000\nname = \"alice\"", with: "uid = 1001\nname = \"alice\"")
             .replacing("[[map]]", with: "version = 1\n[[map]]")
