@@ -160,6 +160,8 @@ struct LinkStreams: ~Copyable {
     /// When the file of links is read again that could not be put into force; nil: it is, or what
     /// stands in it has to be mended first.
     var fileRetry: LinkBackOff?
+    /// The broker ends: nothing is due any more.
+    var isStopping = false
 
     init(resolver: LinkResolver) {
         self.resolver = resolver
@@ -229,9 +231,13 @@ struct LinkStreams: ~Copyable {
 
     /// When something is due: a dial, or a look at a file.
     var nextDeadlineNanoseconds: UInt64 {
+        if isStopping { return .max }
         let retry = fileRetry?.nextNanoseconds ?? .max
         guard !settings.isEmpty else { return retry }
         var next = min(nextReloadNanoseconds, retry)
+        for case .some(let listener) in listeners {
+            next = min(next, listener.acceptAgainNanoseconds ?? .max)
+        }
         for (peer, backOff) in backOffs where !dialing.contains(peer) {
             next = min(next, backOff.nextNanoseconds)
         }
@@ -247,6 +253,8 @@ struct LinkStreams: ~Copyable {
 final class LinkListener {
     let address: StreamAddress
     let listener: StreamListener
+    /// When it is looked at again; nil: it is watched.
+    var acceptAgainNanoseconds: UInt64?
 
     /// - Parameter replaced: listeners that will be closed when this one is there: they may have
     ///   its port.

@@ -30,7 +30,7 @@ struct Reactor: ~Copyable {
     /// Room for a DISCONNECT with the longest explanation.
     private static let farewellBytes = 2 * Limits.explanationBytesMax
     /// How long accepting rests when descriptors have run out.
-    private static let acceptRestNanoseconds: UInt64 = 100_000_000
+    static let acceptRestNanoseconds: UInt64 = 100_000_000
 
     var broker: Broker
     var effects = Effects()
@@ -305,7 +305,7 @@ struct Reactor: ~Copyable {
         } catch {
             logger.warning("socket not removed", metadata: [LogKey.error: "\(error)"])
         }
-        stopLinkListeners()
+        stopLinks()
         broker.shutDown(nowNanoseconds: nowNanoseconds, into: &effects)
     }
 

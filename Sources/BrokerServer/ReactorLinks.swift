@@ -50,15 +50,16 @@ extension Reactor {
         links.listeners[index] = nil
     }
 
-    mutating func stopLinkListeners() {
+    /// The broker stops: nobody is accepted or dialed any more.
+    mutating func stopLinks() {
         for index in links.listeners.indices { stopLinkListener(index) }
+        links.isStopping = true
     }
 
     /// Dials what is due, and looks at files.
     mutating func passLinkTime() {
-        guard links.nextDeadlineNanoseconds <= nowNanoseconds, !broker.isShuttingDown else {
-            return
-        }
+        guard links.nextDeadlineNanoseconds <= nowNanoseconds else { return }
+        acceptAgain()
         if let retry = links.fileRetry, retry.nextNanoseconds <= nowNanoseconds {
             // Until it is known what came of it.
             links.fileRetry?.failed(nowNanoseconds: nowNanoseconds)
@@ -123,11 +124,37 @@ extension Reactor {
             case .wouldBlock:
                 return
             case .failed(let error):
-                noticeLog.logAcceptFailure(error, nowNanoseconds: nowNanoseconds)
+                restAccepting(at: listener, error)
                 return
             case .descriptorsExhausted(let error):
-                noticeLog.logAcceptFailure(error, nowNanoseconds: nowNanoseconds)
+                restAccepting(at: listener, error)
                 return
+            }
+        }
+    }
+
+    /// The waiting connection keeps the listener readable: without a rest this would spin.
+    private mutating func restAccepting(at listener: LinkListener, _ error: KernelError) {
+        noticeLog.logAcceptFailure(error, nowNanoseconds: nowNanoseconds)
+        listener.acceptAgainNanoseconds = nowNanoseconds + Self.acceptRestNanoseconds
+        do throws(KernelError) {
+            try epoll.remove(listener.listener.descriptor)
+        } catch {
+            logger.error("cannot rest accepting", metadata: [LogKey.error: "\(error)"])
+        }
+    }
+
+    /// Listeners that have rested go on.
+    private mutating func acceptAgain() {
+        for case (let index, .some(let listener)) in links.listeners.enumerated() {
+            guard let again = listener.acceptAgainNanoseconds, again <= nowNanoseconds else {
+                continue
+            }
+            do throws(ServerError) {
+                try watchLinkListener(listener, index)
+                listener.acceptAgainNanoseconds = nil
+            } catch {
+                listener.acceptAgainNanoseconds = nowNanoseconds + Self.acceptRestNanoseconds
             }
         }
     }

@@ -158,6 +158,49 @@ struct LinkReloadTests {
         #expect(try star.hub.linkFileStatus()["nextAttemptMilliseconds"] == nil)
     }
 
+    @Test(.enabled(if: Actors.isAvailable, "needs python3"))
+    func `without free descriptors links wait, and go on when there are some`() throws {
+        let star = try Star()
+        let (hub, directory) = (star.hub, star.brokers.directory.path)
+        func limit(_ descriptors: Int) throws {
+            let pid = "\(hub.process.pid)"
+            let change = try ChildProcess([
+                "prlimit", "--pid", pid, "--nofile=\(descriptors):4096",
+            ])
+            #expect(change.wait() == 0, "\(change.errorText)")
+        }
+        // No descriptor below the limit is free.
+        try limit(3)
+        try star.brokers.configure(
+            "hub", [star.hubLink("east"), star.hubLink("west"), star.hubLink("north")])
+        #expect(hub.process.waitForOutput { $0.errorText.contains("links unchanged") })
+        #expect(hub.process.errorText.contains("EMFILE"))
+        let stranger = try ChildProcess([
+            Actors.python, "-c",
+            "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); "
+                + "sys.stdin.read()", "\(directory)/east.link",
+        ])
+        #expect(hub.process.waitForOutput { $0.errorText.contains("cannot accept connections") })
+        // It sleeps between attempts.
+        let sleeps = try hub.reactorSleeps()
+        #expect(try hub.settles { try $0.reactorSleeps() >= sleeps + 5 })
+        try limit(4096)
+        #expect(try hub.settles { try $0.linkFileError() == nil })
+        #expect(try hub.link("north")["state"] as? String == "down")
+        #expect(try star.connections("east") == 1)
+        star.east.stop()
+        let again = try star.brokers.start(
+            "east",
+            [
+                LinkedServers.Link(
+                    peer: "hub", role: "connect", address: "unix:\(directory)/east.link",
+                    key: star.key)
+            ])
+        try again.waitForLink("hub")
+        stranger.closeInput()
+        #expect(stranger.wait() == 0, "\(stranger.errorText)")
+    }
+
     @Test func `a listener moves to another host at its port, or stays where it is`() throws {
         let brokers = try LinkedServers()
         let port = brokers.makePort()
@@ -384,6 +427,22 @@ extension BrokerUnderTest {
         let status = try run(["status", "--format", "json"])
         guard status.wait() == 0 else { throw Failure(description: status.errorText) }
         return try Actors.object(status.outputText)["linkFile"] as? [String: Any] ?? [:]
+    }
+
+    /// How often the reactor has waited for something to happen.
+    fileprivate func reactorSleeps() throws -> Int {
+        let tasks = "/proc/\(process.pid)/task"
+        for task in try FileManager.default.contentsOfDirectory(atPath: tasks) {
+            func text(_ file: String) throws -> String {
+                try String(contentsOfFile: "\(tasks)/\(task)/\(file)", encoding: .utf8)
+            }
+            guard try text("comm") == "broker-reactor\n" else { continue }
+            let line = try text("status").split(separator: "\n").first {
+                $0.hasPrefix("voluntary_ctxt_switches:")
+            }
+            return line.flatMap { Int($0.split(separator: "\t").last ?? "") } ?? 0
+        }
+        throw Failure(description: "no thread broker-reactor")
     }
 
     fileprivate func linkFileChanges() throws -> Int {
