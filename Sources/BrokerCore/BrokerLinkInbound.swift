@@ -31,7 +31,6 @@ extension Broker {
         into effects: inout Effects
     ) throws(LinkFault) {
         var offset = PacketHeader.byteCount
-        var context: PacketContext?
         var hasRoute = false
         while offset < packet.count {
             guard let frame = try LinkFrame.next(in: packet, at: &offset, isData: true) else {
@@ -43,27 +42,51 @@ extension Broker {
                     packet.extracting(frame.lead), epoch: packet.loadUInt64(at: frame.fixed),
                     from: link)
                 hasRoute = true
-                context = nil
             case .sender where hasRoute:
-                context = makeRemoteContext(
+                var context = makeRemoteContext(
                     SenderRecord(reading: packet, at: frame.fixed), from: link,
                     nowNanoseconds: nowNanoseconds)
-            case .deliver:
-                guard var sender = context else {
-                    throw LinkFault(.malformed, "DELIVER without ROUTE and SENDER before it")
-                }
-                publishRemote(frame, packet, &sender, into: &effects)
+                try receiveMessages(packet, at: &offset, &context, into: &effects)
             case .lost:
-                let count = packet.loadUInt64(at: frame.fixed + 4)
-                linkTable.links[link].statistics.messagesLostByPeer &+= count
-                effects.note(
-                    LinkNotice(
-                        kind: .lostByPeer, link: linkTable.links[link].configuration.peer,
-                        reason: nil, explanation: "\(count) messages"))
+                noteLost(packet.loadUInt64(at: frame.fixed + 4), from: link, into: &effects)
+            case .deliver:
+                throw LinkFault(.malformed, "DELIVER without ROUTE and SENDER before it")
             default:
                 throw LinkFault(.malformed, "SENDER without ROUTE before it")
             }
         }
+    }
+
+    /// What one sender has sent, up to the next ROUTE or SENDER. The context is passed in place, so
+    /// that it is not copied for each message.
+    private mutating func receiveMessages(
+        _ packet: Span<UInt8>, at offset: inout Int, _ context: inout PacketContext,
+        into effects: inout Effects
+    ) throws(LinkFault) {
+        while offset < packet.count {
+            let start = offset
+            guard let frame = try LinkFrame.next(in: packet, at: &offset, isData: true) else {
+                continue
+            }
+            switch frame.kind {
+            case .deliver: publishRemote(frame, packet, &context, into: &effects)
+            case .lost:
+                let count = packet.loadUInt64(at: frame.fixed + 4)
+                noteLost(count, from: Int(context.link), into: &effects)
+            default:
+                offset = start
+                return
+            }
+        }
+    }
+
+    /// The peer has dropped messages for want of room.
+    private mutating func noteLost(_ count: UInt64, from link: Int, into effects: inout Effects) {
+        linkTable.links[link].statistics.messagesLostByPeer &+= count
+        effects.note(
+            LinkNotice(
+                kind: .lostByPeer, link: linkTable.links[link].configuration.peer, reason: nil,
+                explanation: "\(count) messages"))
     }
 
     /// Takes note of a path, and whether what comes along it may be taken.

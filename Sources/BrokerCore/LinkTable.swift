@@ -212,26 +212,23 @@ extension Broker {
 
     mutating func linkTimePassed(nowNanoseconds: UInt64, into effects: inout Effects) {
         for slot in linkTable.connections.indices {
-            let connection = linkTable.connections[slot]
-            switch connection.state {
+            guard nowNanoseconds >= deadlineNanoseconds(ofConnection: slot) else { continue }
+            switch linkTable.connections[slot].state {
             case .vacant, .closing:
                 continue
             case .awaitingHello, .awaitingReply, .awaitingOpen:
-                guard nowNanoseconds >= connection.deadlineNanoseconds else { continue }
                 let limit = LinkLimits.handshakeSecondsMax
                 failLink(
                     slot, LinkFault(.handshakeTimeout, "no handshake within \(limit) seconds"),
                     into: &effects)
             case .established:
-                let silence = UInt64(LinkLimits.silentSecondsMax) * 1_000_000_000
-                if nowNanoseconds >= connection.lastReceivedNanoseconds + silence {
+                let heard = linkTable.connections[slot].lastReceivedNanoseconds
+                if nowNanoseconds >= heard + Self.silenceMax {
                     let limit = LinkLimits.silentSecondsMax
                     failLink(
                         slot, LinkFault(.silent, "nothing arrived for \(limit) seconds"),
                         into: &effects)
-                } else if nowNanoseconds >= connection.nextPingNanoseconds,
-                    !connection.pingOwed
-                {
+                } else {
                     linkTable.connections[slot].pingOwed = true
                     markReady(slot, into: &effects)
                 }
@@ -241,18 +238,29 @@ extension Broker {
 
     static var pingInterval: UInt64 { UInt64(LinkLimits.pingSeconds) * 1_000_000_000 }
 
+    private static var silenceMax: UInt64 {
+        UInt64(LinkLimits.silentSecondsMax) * 1_000_000_000
+    }
+
+    /// When something is to be done about a connection, unless something happens before. Asked
+    /// again and again: inlined, and field by field, so that nothing large is copied.
+    @inline(__always)
+    private func deadlineNanoseconds(ofConnection slot: Int) -> UInt64 {
+        switch linkTable.connections[slot].state {
+        case .vacant, .closing: return .max
+        case .awaitingHello, .awaitingReply, .awaitingOpen:
+            return linkTable.connections[slot].deadlineNanoseconds
+        case .established:
+            let silent = linkTable.connections[slot].lastReceivedNanoseconds + Self.silenceMax
+            if linkTable.connections[slot].pingOwed { return silent }
+            return min(silent, linkTable.connections[slot].nextPingNanoseconds)
+        }
+    }
+
     var nextLinkDeadlineNanoseconds: UInt64 {
         var next = UInt64.max
-        for connection in linkTable.connections {
-            switch connection.state {
-            case .vacant, .closing: continue
-            case .awaitingHello, .awaitingReply, .awaitingOpen:
-                next = min(next, connection.deadlineNanoseconds)
-            case .established:
-                let silence = UInt64(LinkLimits.silentSecondsMax) * 1_000_000_000
-                next = min(next, connection.lastReceivedNanoseconds + silence)
-                if !connection.pingOwed { next = min(next, connection.nextPingNanoseconds) }
-            }
+        for slot in linkTable.connections.indices {
+            next = min(next, deadlineNanoseconds(ofConnection: slot))
         }
         return next
     }
