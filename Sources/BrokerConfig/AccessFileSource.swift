@@ -68,37 +68,31 @@ package struct AccessFileSource: Sendable {
     }
 
     /// Changes the file: reads it, lets `change` make another text of it, and puts that in its
-    /// place if it loads. A file that does not exist yet is made.
+    /// place if it loads. A file that does not exist yet is made. Edits by other processes wait.
     ///
     /// - Returns: the file as it is now.
     package func edit(
         _ change: (_ text: [UInt8]) throws(ConfigurationError) -> [UInt8]
     ) throws(Failure) -> AccessFile {
         let file: TrustedFile
-        let old: TrustedFile.Content?
         do throws(TrustedFileError) {
             file = try TrustedFile(path: path, trustedUIDs: [brokerUID])
         } catch {
             throw .unreadable(error)
         }
-        do throws(TrustedFileError) {
-            old = try file.read(bytesMax: AccessFile.bytesMax)
-        } catch {
-            guard error.isMissing else { throw .unreadable(error) }
-            old = nil
+        var result: AccessFile?
+        try file.edit(bytesMax: AccessFile.bytesMax, failure: Failure.unreadable) {
+            (old) throws(Failure) in
+            let new: [UInt8]
+            do throws(ConfigurationError) {
+                new = try change(old?.bytes ?? [])
+            } catch {
+                throw .invalid(path: path, error)
+            }
+            result = try parse(new)
+            return new
         }
-        let new: [UInt8]
-        do throws(ConfigurationError) {
-            new = try change(old?.bytes ?? [])
-        } catch {
-            throw .invalid(path: path, error)
-        }
-        let result = try parse(new)
-        do throws(TrustedFileError) {
-            try file.replace(old, with: new)
-        } catch {
-            throw .unreadable(error)
-        }
+        guard let result else { preconditionFailure("an edit makes a file or throws") }
         return result
     }
 }

@@ -105,86 +105,77 @@ public struct TrustedFile: ~Copyable, Sendable {
     }
 
     /// Puts a new file in place of the old one, or leaves that as it is: written and synced under
-    /// another name in the same directory, then renamed. Owner, group and mode are kept.
+    /// another name in the same directory, then renamed. Owner, group and mode are kept. Edits
+    /// wait for each other, so that none is lost.
     ///
-    /// The corresponding C functions are `openat`, `write`, `fchown`, `fchmod`, `fsync` and
-    /// `renameat`.
-    public func replace(_ old: Content?, with bytes: [UInt8]) throws(TrustedFileError) {
-        let temporary = ".\(name).\(getpid()).new"
-        do throws(KernelError) {
-            unlink(temporary)
-            try write(bytes, to: temporary, like: old)
-            let number = directory.rawValue
-            try kernelTry("renameat") { unsafe renameat(number, temporary, number, name) }
-            let synced = try open(".", O_RDONLY | O_DIRECTORY)
-            let syncedNumber = synced.rawValue
-            try kernelTry("fsync") { fsync(syncedNumber) }
+    /// The corresponding C functions are `openat`, `flock`, `ftruncate`, `write`, `fchown`,
+    /// `fchmod`, `fsync` and `renameat`.
+    ///
+    /// - Parameters:
+    ///   - bytesMax: what the old file may have.
+    ///   - failure: makes an error of the caller's kind of ours.
+    ///   - change: gets the old file, nil if there is none, and gives the bytes of the new one.
+    public func edit<Failure: Error>(
+        bytesMax: Int, failure: (TrustedFileError) -> Failure,
+        _ change: (Content?) throws(Failure) -> [UInt8]
+    ) throws(Failure) {
+        let draft: Draft
+        do throws(TrustedFileError) {
+            draft = try openDraft()
         } catch {
-            unlink(temporary)
+            throw failure(error)
+        }
+        let old: Content?
+        do throws(TrustedFileError) {
+            old = try readIfThere(bytesMax: bytesMax)
+        } catch {
+            throw failure(error)
+        }
+        let new = try change(old)
+        do throws(KernelError) {
+            try draft.write(new, like: old)
+            try draft.take(place: name)
+        } catch {
+            throw failure(TrustedFileError("\(path) is unchanged: \(error)"))
+        }
+    }
+
+    private func readIfThere(bytesMax: Int) throws(TrustedFileError) -> Content? {
+        do throws(TrustedFileError) {
+            return try read(bytesMax: bytesMax)
+        } catch {
+            if error.isMissing { return nil }
+            throw error
+        }
+    }
+
+    /// Waits until nobody else edits the file.
+    private func openDraft() throws(TrustedFileError) -> Draft {
+        let draftName = ".\(name).new"
+        do throws(KernelError) {
+            while true {
+                let draft = Draft(
+                    file: try open(draftName, O_WRONLY | O_CREAT, mode: 0o600), name: draftName,
+                    directory: try open(".", O_RDONLY | O_DIRECTORY))
+                // In a sticky directory somebody else may have put something there.
+                guard draft.isOurs else {
+                    throw KernelError(call: "open \(draftName)", errno: .fileExists)
+                }
+                try draft.lock()
+                if draft.isInPlace { return draft }
+            }
+        } catch {
             throw TrustedFileError("\(path) is unchanged: \(error)")
         }
     }
 
-    /// Runs `body` while no other process that asks the same holds the directory.
-    ///
-    /// The corresponding C function is `flock`.
-    public func withLock<Value>(
-        _ body: (borrowing TrustedFile) throws(TrustedFileError) -> Value
-    ) throws(TrustedFileError) -> Value {
-        let lock = try lockDirectory()
-        let value = try body(self)
-        _ = consume lock
-        return value
-    }
-
-    private func lockDirectory() throws(TrustedFileError) -> OwnedDescriptor {
-        do throws(KernelError) {
-            let lock = try open(".", O_RDONLY | O_DIRECTORY)
-            let number = lock.rawValue
-            try kernelTry("flock") { flock(number, LOCK_EX) }
-            return lock
-        } catch {
-            throw TrustedFileError(path, error)
-        }
-    }
-
-    private func write(
-        _ bytes: [UInt8], to temporary: String, like old: Content?
-    ) throws(KernelError) {
-        let number = directory.rawValue
-        let flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC
-        let file = OwnedDescriptor(
-            adopting: try kernelTry("open \(temporary)") {
-                unsafe clinux_openat(number, temporary, flags, 0o600)
-            })
-        let fd = file.rawValue
-        var written = 0
-        while written < bytes.count {
-            written += try kernelTry("write \(temporary)") {
-                unsafe bytes.withUnsafeBytes { all in
-                    let rest = unsafe UnsafeRawBufferPointer(rebasing: all[written...])
-                    return unsafe Glibc.write(fd, rest.baseAddress, rest.count)
-                }
-            }
-        }
-        if let old {
-            try kernelTry("fchown \(temporary)") { fchown(fd, old.userID, old.groupID) }
-        }
-        let mode = old?.mode ?? 0o644
-        try kernelTry("fchmod \(temporary)") { fchmod(fd, mode_t(mode)) }
-        try kernelTry("fsync \(temporary)") { fsync(fd) }
-    }
-
-    private func unlink(_ name: String) {
-        // Nothing to remove is what is hoped for.
-        _ = unsafe unlinkat(directory.rawValue, name, 0)
-    }
-
-    private func open(_ name: String, _ flags: Int32) throws(KernelError) -> OwnedDescriptor {
+    private func open(
+        _ name: String, _ flags: Int32, mode: UInt32 = 0
+    ) throws(KernelError) -> OwnedDescriptor {
         let number = directory.rawValue
         return OwnedDescriptor(
             adopting: try kernelTry("open \(name)") {
-                unsafe clinux_openat(number, name, flags | O_NOFOLLOW | O_CLOEXEC, 0)
+                unsafe clinux_openat(number, name, flags | O_NOFOLLOW | O_CLOEXEC, mode)
             })
     }
 
@@ -254,6 +245,69 @@ public struct TrustedFile: ~Copyable, Sendable {
         TrustedFileError(
             "\(path) is a symbolic link, which may be pointed elsewhere: name the file by its "
                 + "real path, see `realpath \(path)`")
+    }
+}
+
+/// The file that will take the place of another. Whoever has it locked is the only one who edits:
+/// nobody but its owner can open it, so that nobody else can hold the lock, as everybody could
+/// who may open the directory. It is removed with this value, if it has not taken the place.
+private struct Draft: ~Copyable {
+    let file: OwnedDescriptor
+    let name: String
+    let directory: OwnedDescriptor
+
+    /// Whether we, or root, made it, and it has no other name: it is nobody else's to write to,
+    /// and no file of ours that somebody wants to be overwritten.
+    var isOurs: Bool {
+        var status = stat()
+        guard unsafe fstat(file.rawValue, &status) == 0 else { return false }
+        let identity = FileIdentity(status)
+        return identity.isRegularFile && status.st_nlink <= 1
+            && (identity.userID == geteuid() || identity.userID == 0)
+    }
+
+    /// Whether its name still stands for it: whoever had it before may have put it in place.
+    var isInPlace: Bool {
+        let named = try? fileIdentity(of: name, in: directory.rawValue)
+        guard let named, let own = fileIdentity(file.rawValue) else { return false }
+        return named.isSameFile(as: own)
+    }
+
+    func lock() throws(KernelError) {
+        let number = file.rawValue
+        try kernelTry("flock \(name)") { flock(number, LOCK_EX) }
+    }
+
+    func write(_ bytes: [UInt8], like old: TrustedFile.Content?) throws(KernelError) {
+        let number = file.rawValue
+        // A process that was killed may have left some.
+        try kernelTry("ftruncate \(name)") { ftruncate(number, 0) }
+        var written = 0
+        while written < bytes.count {
+            written += try kernelTry("write \(name)") {
+                unsafe bytes.withUnsafeBytes { all in
+                    let rest = unsafe UnsafeRawBufferPointer(rebasing: all[written...])
+                    return unsafe Glibc.write(number, rest.baseAddress, rest.count)
+                }
+            }
+        }
+        if let old {
+            try kernelTry("fchown \(name)") { fchown(number, old.userID, old.groupID) }
+        }
+        let mode = old?.mode ?? 0o644
+        try kernelTry("fchmod \(name)") { fchmod(number, mode_t(mode)) }
+        try kernelTry("fsync \(name)") { fsync(number) }
+    }
+
+    func take(place: String) throws(KernelError) {
+        precondition(place != name, "it has a name of its own")
+        let number = directory.rawValue
+        try kernelTry("renameat") { unsafe renameat(number, name, number, place) }
+        try kernelTry("fsync") { fsync(number) }
+    }
+
+    deinit {
+        if isInPlace { _ = unsafe unlinkat(directory.rawValue, name, 0) }
     }
 }
 

@@ -122,4 +122,43 @@ struct AccessFileSourceTests {
         #expect(try String(contentsOfFile: path, encoding: .utf8) == valid)
         #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["acl.toml"])
     }
+
+    @Test("Edits at the same time wait for each other, and none is lost")
+    func simultaneousEdits() throws {
+        let edits = 32
+        let failures = Lock<[String]>([])
+        DispatchQueue.concurrentPerform(iterations: edits) { number in
+            do {
+                _ = try source().edit { text throws(ConfigurationError) in
+                    text + Array("# edit \(number)\n".utf8)
+                }
+            } catch {
+                failures.withLock { $0.append("\(error)") }
+            }
+        }
+        #expect(failures.withLock { $0 } == [])
+        let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
+        for number in 0..<edits { #expect(lines.contains("# edit \(number)")) }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["acl.toml"])
+    }
+
+    @Test("What an editor left that was killed is no obstacle, another file in its place is")
+    func draftLeftBehind() throws {
+        let draft = directory.appendingPathComponent(".acl.toml.new").path
+        try "half of a much longer file, which is not what was asked for".write(
+            toFile: draft, atomically: false, encoding: .utf8)
+        _ = try source().edit { text throws(ConfigurationError) in text }
+        #expect(try String(contentsOfFile: path, encoding: .utf8) == valid)
+
+        let other = directory.appendingPathComponent("precious").path
+        try "precious".write(toFile: other, atomically: false, encoding: .utf8)
+        try FileManager.default.linkItem(atPath: other, toPath: draft)
+        let failure = #expect(throws: AccessFileSource.Failure.self) {
+            try source().edit { text throws(ConfigurationError) in text + Array("# more\n".utf8) }
+        }
+        let text = try #require(failure).description
+        #expect(text.contains(".acl.toml.new"), "\(text)")
+        #expect(try String(contentsOfFile: other, encoding: .utf8) == "precious")
+        #expect(try String(contentsOfFile: path, encoding: .utf8) == valid)
+    }
 }
