@@ -204,7 +204,7 @@ struct AclEdit {
                 diagnostics.note(
                     "the running broker uses another file: \(answer.path ?? "none")")
             } else {
-                diagnostics.note("the running broker has \(answer.rules) rules in force")
+                diagnostics.note("the running broker has \(counted(answer.rules, "rule")) in force")
             }
         } catch let failure as CommandFailure where failure.status == .brokerUnavailable {
             diagnostics.note("no broker is running here: the rules hold from its next start on")

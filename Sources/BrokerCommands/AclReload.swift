@@ -27,8 +27,9 @@ struct AclReload: AsyncParsableCommand {
         let diagnostics = Diagnostics(command: "acl reload")
         for warning in answer.warnings { diagnostics.note("warning: \(warning)") }
         try Output().write(
-            "\(answer.rules) rules in force; \(answer.subscriptionsEnded) subscriptions ended, "
-                + "\(answer.deliveriesWithdrawn) queued messages withdrawn\n"
+            "\(counted(answer.rules, "rule")) in force; "
+                + "\(counted(answer.subscriptionsEnded, "subscription")) ended, "
+                + "\(counted(answer.deliveriesWithdrawn, "queued message")) withdrawn\n"
                 + (answer.links.map(Self.text) ?? ""))
     }
 

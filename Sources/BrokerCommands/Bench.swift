@@ -64,16 +64,21 @@ struct Bench: AsyncParsableCommand {
     @Option(help: "Print text or json.")
     var format = OutputFormat.text
 
+    /// Days, and sums of all publishers and subscribers that are no overflow.
+    private static let messagesMax = 1_000_000_000_000
+
     func validate() throws {
         guard (1...64).contains(publishers), (1...1_000).contains(subscribers) else {
             throw ValidationError("1 to 64 publishers and 1 to 1000 subscribers are possible")
         }
-        guard size >= BenchStamp.byteCount else {
+        guard (BenchStamp.byteCount...Limits.packetBytesMax).contains(size) else {
             throw ValidationError(
-                "--size must be at least \(BenchStamp.byteCount): each message carries its number")
+                "--size is \(BenchStamp.byteCount) to \(Limits.packetBytesMax): each message "
+                    + "carries its number, and fits in a packet")
         }
-        guard messages > 0, batch >= 0, rate >= 0 else {
-            throw ValidationError("--messages, --batch and --rate cannot be negative")
+        guard (1...Self.messagesMax).contains(messages), batch >= 0, rate >= 0 else {
+            throw ValidationError(
+                "--messages is 1 to \(Self.messagesMax); --batch and --rate are not negative")
         }
         if viaLink && (latency || socketPath != nil) {
             throw ValidationError("--via-link starts its brokers itself and measures throughput")
@@ -83,6 +88,7 @@ struct Bench: AsyncParsableCommand {
     }
 
     func run() async throws {
+        await BenchBroker.endOnSignal()
         let report =
             if viaLink {
                 try BenchLink.withBrokers(hasTLS: tls) { try measureThroughput(from: $0, to: $1) }

@@ -1,5 +1,6 @@
 import Foundation
 import LinuxIO
+import UnixSignals
 
 /// The broker that is measured: one that runs already, or one started for the time.
 enum BenchBroker {
@@ -16,9 +17,22 @@ enum BenchBroker {
     }
 
     /// A folder for what the measured brokers need, which others may not enter.
+    private static let directory = FileManager.default.temporaryDirectory
+        .appendingPathComponent("broker-bench-\(CurrentProcess.pid)")
+
+    /// Ends this process at SIGINT or SIGTERM, and leaves nothing in the file system. Everything
+    /// that is measured ends with us, by itself.
+    static func endOnSignal() async {
+        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
+        Task.detached {
+            for await signal in signals {
+                try? FileManager.default.removeItem(at: directory)
+                CurrentProcess.exit(status: 128 + signal.rawValue)
+            }
+        }
+    }
+
     static func withDirectory<Value>(_ body: (URL) throws -> Value) throws -> Value {
-        let directory = FileManager.default.temporaryDirectory
-            .appendingPathComponent("broker-bench-\(CurrentProcess.pid)")
         try FileManager.default.createDirectory(
             at: directory, withIntermediateDirectories: false,
             attributes: [.posixPermissions: 0o700])
@@ -34,7 +48,10 @@ enum BenchBroker {
         let broker = Process()
         broker.executableURL = BenchWorkerProcess.ownExecutable
         broker.arguments =
-            ["serve", "--socket", socket, "--no-acl", "--log-level", "error"] + options
+            [
+                "serve", "--socket", socket, "--no-acl", "--log-level", "error",
+                "--end-with-parent",
+            ] + options
         broker.standardInput = FileHandle.nullDevice
         broker.standardError = FileHandle.nullDevice
         try broker.run()

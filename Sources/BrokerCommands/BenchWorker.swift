@@ -26,6 +26,7 @@ struct BenchWorker: AsyncParsableCommand {
     @Option var overflow = OverflowArgument.block
 
     func run() async throws {
+        Actor.endWithParent()
         var result: BenchResult
         do throws(BrokerClientError) {
             let client = try await connect(name: "bench-\(role.rawValue)")

@@ -45,3 +45,8 @@ struct Diagnostics: Sendable {
         try? stream.write(Array(text.utf8).span)
     }
 }
+
+/// `1 rule`, `2 rules`.
+func counted(_ count: Int, _ noun: String) -> String {
+    "\(count) \(noun)\(count == 1 ? "" : "s")"
+}

@@ -54,7 +54,7 @@ enum Printable {
             scalar = scalar << 6 | UInt32(text[index] & 0x3F)
         }
         switch scalar {
-        case 0x80...0x9F, 0x200E...0x200F, 0x2028...0x202E, 0x2066...0x2069, 0xFEFF:
+        case 0x80...0x9F, 0x061C, 0x200E...0x200F, 0x2028...0x202E, 0x2066...0x2069, 0xFEFF:
             return .escape(bytes: length)
         default:
             return .plain(bytes: length)

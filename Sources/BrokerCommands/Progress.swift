@@ -45,8 +45,8 @@ struct Progress {
         let seconds = max((clock.now - started) / .seconds(1), 1e-6)
         let rate = Int(Double(messages) / seconds)
         let tenths = Int((seconds * 10).rounded())
-        let noun = messages == 1 ? "message" : "messages"
-        return "\(messages) \(noun), \(bytes) bytes in \(tenths / 10).\(tenths % 10) s: "
+        return
+            "\(counted(messages, "message")), \(bytes) bytes in \(tenths / 10).\(tenths % 10) s: "
             + "\(rate) a second"
     }
 }

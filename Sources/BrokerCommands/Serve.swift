@@ -72,12 +72,17 @@ struct Serve: AsyncParsableCommand {
     @Option(help: "How much to log on standard error.")
     var logLevel: LogLevelArgument = .notice
 
+    /// For a broker that is measured: it is of no use without who measures.
+    @Flag(help: .hidden)
+    var endWithParent = false
+
     init() {}
 
     /// Queues of large messages grow and shrink all the time.
     private static let freedBytesKept: Int32 = 4 * 1_048_576
 
     func run() async throws {
+        if endWithParent { Actor.endWithParent() }
         CurrentProcess.keepFreedMemory(bytes: Self.freedBytesKept)
         let diagnostics = Diagnostics(command: "serve")
         if socket.path == SystemBroker.socketPath { try SystemBroker.makeDirectory() }
@@ -107,6 +112,10 @@ struct Serve: AsyncParsableCommand {
         if noAcl && accessFile != nil {
             throw ValidationError("--acl and --no-acl exclude each other")
         }
+        if let name, !LinkName.isValid(name) {
+            throw ValidationError(
+                "--name is 1 to \(LinkLimits.nameBytesMax) letters, digits, '.', '_' and '-'")
+        }
         if pollMax > 1_000 {
             throw ValidationError("--poll-max is 0 to 1000 microseconds")
         }
@@ -123,10 +132,6 @@ struct Serve: AsyncParsableCommand {
 
     private func makeConfiguration() throws(CommandFailure) -> ServerConfiguration {
         let name = name ?? HostName.current
-        guard name.utf8.count <= Limits.clientNameBytesMax else {
-            throw CommandFailure(
-                .usage, "--name has more than \(Limits.clientNameBytesMax) bytes")
-        }
         var configuration = ServerConfiguration(
             socketPath: socket.path, name: name, version: BrokerVersion.current)
         configuration.linkFile = config
@@ -140,7 +145,7 @@ struct Serve: AsyncParsableCommand {
 
     private func makeLogger() -> Logger {
         var logger = Logger(label: "broker") { label in
-            StreamLogHandler.standardError(label: label)
+            PrintableLogHandler(StreamLogHandler.standardError(label: label))
         }
         logger.logLevel = logLevel.level
         return logger
@@ -149,7 +154,7 @@ struct Serve: AsyncParsableCommand {
     private func greeting(rules: Int) -> [String] {
         ServeGreeting(
             path: socket.path, mode: socketMode.mode, isOpen: noAcl,
-            accessFile: accessPath.map { "\(rules) rules of \($0)" },
+            accessFile: accessPath.map { "\($0) (\(counted(rules, "rule")))" },
             uid: CurrentProcess.effectiveUserID, features: KernelFeatures.probe()
         ).lines
     }
@@ -188,7 +193,7 @@ struct ServeGreeting {
 
     private var permitted: String {
         if isOpen { return "everybody may publish and subscribe" }
-        if let accessFile { return "\(accessFile) say who may do what" }
+        if let accessFile { return "\(accessFile) says who may do what" }
         let owners = uid == 0 ? "root" : "root and uid \(uid)"
         return "only \(owners) may publish and subscribe until rules are configured"
     }
@@ -215,8 +220,8 @@ enum LogLevelArgument: String, ExpressibleByArgument, CaseIterable, Sendable {
 enum HostName {
     static var current: String {
         let bytes = (try? readSmallFile("/proc/sys/kernel/hostname", maxBytes: 128)) ?? []
-        let name = String(decoding: bytes.prefix { $0 > 0x20 && $0 < 0x7F }, as: UTF8.self)
-        return name.isEmpty ? "localhost" : name
+        let name = String(decoding: bytes.prefix { $0 > 0x20 }, as: UTF8.self)
+        return LinkName.isValid(name) ? name : "localhost"
     }
 }
 

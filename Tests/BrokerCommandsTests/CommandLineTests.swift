@@ -16,7 +16,10 @@ struct CommandLineTests {
             "sub t --from-uid 2-1", "sub t --from-uid 4294967295", "sub t --overflow wait",
             "sub t --queue-bytes -1", "status x", "status --format yaml", "doctor --socket=",
             "serve --socket-mode 999", "serve --socket-mode 1777", "serve --log-level loud",
-            "serve --socket-group /", "publish t x", "--no-such-option",
+            "serve --socket-group /", "serve --name=", "serve --name a/b", "serve --name a\u{1B}b",
+            "serve --name 65-bytes-are-one-more-than-the-protocol-has-room-for-in-a-name-xx",
+            "bench --messages 0", "bench --messages 9223372036854775807 --publishers 2",
+            "bench --size 15", "bench --size 262145", "publish t x", "--no-such-option",
         ])
     func usage(line: String) {
         let arguments = line.split(separator: " ").map(String.init)
@@ -37,7 +40,8 @@ struct CommandLineTests {
             "sub t --from-uid 0 --from-uid 1000-1999 --from-uid root --from-gid 5",
             "sub t --overflow drop-oldest --queue-bytes 65536", "status --format json",
             "serve --socket /x --socket-mode 0660 --socket-group root --no-acl --log-level debug",
-            "doctor --format json", "pub --socket /x --broker-user root t x",
+            "serve --name A.b_c-9", "doctor --format json",
+            "pub --socket /x --broker-user root t x",
         ])
     func accepted(line: String) throws {
         _ = try BrokerCommand.parseAsRoot(line.split(separator: " ").map(String.init))

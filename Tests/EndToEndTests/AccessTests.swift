@@ -313,7 +313,7 @@ struct AccessTests {
         #expect(denied.outputText.contains("allow = [\"publish\"]"))
         let allow = try acl("allow", "publish", "sensors/#", "--uid", "1000", "--name", "report")
         #expect(allow.wait() == 0, "\(allow.errorText)")
-        #expect(allow.errorText.contains("1 rules in force"), "\(allow.errorText)")
+        #expect(allow.errorText.contains("has 1 rule in force"), "\(allow.errorText)")
         #expect(try String(contentsOfFile: ruled.path, encoding: .utf8).contains("# mine"))
         let check = try acl("check", "publish", "sensors/a", "--uid", "1000", "--live")
         #expect(check.wait() == 0)

@@ -126,4 +126,70 @@ struct ServeTests {
         #expect(report["lost"] as? Int == 0)
         #expect(report["disordered"] as? Int == 0)
     }
+
+    @Test("Nothing that a client has chosen moves the cursor of who reads the log")
+    func harmlessLog() throws {
+        let broker = try BrokerUnderTest([])
+        // A turn of the direction of writing, an end of a line, and a quote.
+        for topic in ["$SYS/\u{202E}txet", "$SYS/a\u{2028}b", "$SYS/a\"b"] {
+            #expect(try broker.run(["pub", topic, "x"]).wait() == 77)
+        }
+        // One character that begins a control sequence is in no topic; the refusal repeats it.
+        let client = ProjectFiles.root.appending(path: "Protocol/reference/client.py")
+        let refused = try ChildProcess(
+            [Actors.python, client.path, "pub", "$\u{9B}31m", "x"],
+            environment: ["BROKER_SOCKET": broker.socketPath, "PYTHONIOENCODING": "utf-8"])
+        #expect(refused.wait() == 1, "\(refused.errorText)")
+        #expect(
+            broker.process.waitForOutput { $0.errorText.contains(#"\xc2\x9b31m"#) },
+            "\(broker.process.errorText)")
+        let log = broker.process.errorText
+        for escaped in [#"$SYS/\xe2\x80\xaetxet"#, #"$SYS/a\xe2\x80\xa8b"#, #"$SYS/a\\\"b"#] {
+            #expect(log.contains(escaped), "\(log)")
+        }
+        #expect(!log.unicodeScalars.contains { [0x9B, 0x202E, 0x2028].contains($0.value) })
+    }
+
+    @Test(
+        "A measurement that is ended by a signal leaves nothing running",
+        arguments: [SIGINT, SIGTERM, SIGKILL])
+    func endedBench(signal: Int32) throws {
+        let bench = try ChildProcess([
+            BrokerUnderTest.executable.path, "bench", "--messages", "1000000000000",
+        ])
+        // A broker, a publisher and a subscriber.
+        #expect(bench.waitForOutput { Self.children(of: $0.pid).count >= 3 })
+        let children = Self.children(of: bench.pid)
+        let folder = FileManager.default.temporaryDirectory
+            .appendingPathComponent("broker-bench-\(bench.pid)").path
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        #expect(FileManager.default.fileExists(atPath: folder))
+        bench.send(signal: signal)
+        bench.wait()
+        for child in children {
+            #expect(Self.hasEnded(child), "process \(child) goes on")
+            kill(child, SIGKILL)
+        }
+        if signal != SIGKILL { #expect(!FileManager.default.fileExists(atPath: folder)) }
+    }
+
+    private static func children(of pid: Int32) -> [Int32] {
+        let tasks = "/proc/\(pid)/task"
+        let threads = (try? FileManager.default.contentsOfDirectory(atPath: tasks)) ?? []
+        return threads.flatMap { thread in
+            let list = FileManager.default.contents(atPath: "\(tasks)/\(thread)/children")
+            return String(decoding: list ?? Data(), as: UTF8.self)
+                .split(separator: " ").compactMap { Int32($0) }
+        }
+    }
+
+    /// Within 30 seconds: gone, or a zombie that nobody has reaped.
+    private static func hasEnded(_ pid: Int32) -> Bool {
+        for _ in 0..<3_000 {
+            let status = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)
+            guard let status, !status.contains(") Z ") else { return true }
+            Thread.sleep(forTimeInterval: 0.01)
+        }
+        return false
+    }
 }

@@ -1,0 +1,39 @@
+import Logging
+
+/// Hands log lines on with everything made harmless that clients, peers and files have put into
+/// them: one line stays one line, and nothing reaches the terminal that it would obey. Whoever
+/// logs has put quotes where a value is somebody else's choice; they stay as they are.
+struct PrintableLogHandler<Base: LogHandler>: LogHandler {
+    private var base: Base
+
+    init(_ base: Base) {
+        self.base = base
+    }
+
+    var metadata: Logger.Metadata {
+        get { base.metadata }
+        set { base.metadata = newValue }
+    }
+
+    var logLevel: Logger.Level {
+        get { base.logLevel }
+        set { base.logLevel = newValue }
+    }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { base[metadataKey: key] }
+        set { base[metadataKey: key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        var event = event
+        event.metadata = event.metadata?.mapValues { .string(Self.printable("\($0)")) }
+        base.log(event: event)
+    }
+
+    /// Backslashes are those of escapes already made.
+    private static func printable(_ text: String) -> String {
+        text.split(separator: "\\", omittingEmptySubsequences: false)
+            .map { Printable.escaped(String($0)) }.joined(separator: "\\")
+    }
+}
