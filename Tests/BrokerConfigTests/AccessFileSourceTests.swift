@@ -8,14 +8,14 @@ import Testing
 
 @Suite("The access file on disk: who may own it, and how it is replaced")
 struct AccessFileSourceTests {
-    private let directory: URL
+    private let directory: TemporaryDirectory
     private let path: String
     private let isRoot = CurrentProcess.effectiveUserID == 0
     private let valid = "version = 1\n[[rule]]\nuid = 1\nallow = \"inspect\"\n"
 
     init() throws {
-        directory = try BrokerUnderTest.makeOpenDirectory()
-        path = directory.appendingPathComponent("acl.toml").path
+        directory = try TemporaryDirectory(mode: 0o755)
+        path = directory.path(of: "acl.toml")
         try valid.write(toFile: path, atomically: false, encoding: .utf8)
         try setMode(0o640, path)
     }
@@ -80,7 +80,7 @@ struct AccessFileSourceTests {
 
     @Test("Symbolic links are refused, at the end and on the way")
     func symbolicLinks() throws {
-        let link = directory.appendingPathComponent("link.toml").path
+        let link = directory.path(of: "link.toml")
         try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
         expectRefused("symbolic link", "realpath", path: link)
         let alias = directory.path + "-alias"
@@ -93,7 +93,7 @@ struct AccessFileSourceTests {
     @Test("What is no file, or not there, is refused at once")
     func noFile() throws {
         expectRefused("ENOENT", path: path + ".missing")
-        let fifo = directory.appendingPathComponent("fifo").path
+        let fifo = directory.path(of: "fifo")
         #expect(try ChildProcess(["mkfifo", "-m", "600", fifo]).wait() == 0)
         expectRefused("not a regular file", path: fifo)
         expectRefused("'..'", path: directory.path + "/../x")
@@ -144,13 +144,13 @@ struct AccessFileSourceTests {
 
     @Test("What an editor left that was killed is no obstacle, another file in its place is")
     func draftLeftBehind() throws {
-        let draft = directory.appendingPathComponent(".acl.toml.new").path
+        let draft = directory.path(of: ".acl.toml.new")
         try "half of a much longer file, which is not what was asked for".write(
             toFile: draft, atomically: false, encoding: .utf8)
         _ = try source().edit { text throws(ConfigurationError) in text }
         #expect(try String(contentsOfFile: path, encoding: .utf8) == valid)
 
-        let other = directory.appendingPathComponent("precious").path
+        let other = directory.path(of: "precious")
         try "precious".write(toFile: other, atomically: false, encoding: .utf8)
         try FileManager.default.linkItem(atPath: other, toPath: draft)
         let failure = #expect(throws: AccessFileSource.Failure.self) {

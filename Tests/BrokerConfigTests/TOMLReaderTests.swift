@@ -92,9 +92,8 @@ struct TOMLReaderTests {
     // MARK: The values as text
 
     private static func truths(of texts: [String]) throws -> [String?] {
-        let directory = try BrokerUnderTest.makeOpenDirectory()
-        defer { try? FileManager.default.removeItem(at: directory) }
-        let file = directory.appendingPathComponent("texts.json")
+        let directory = try TemporaryDirectory(mode: 0o755)
+        let file = directory.url.appendingPathComponent("texts.json")
         try JSONEncoder().encode(texts).write(to: file)
         let process = try ChildProcess([python, "-c", script, file.path])
         guard process.wait(seconds: 120) == 0 else {

@@ -167,11 +167,10 @@ struct LiveTests {
         "a broker in a user namespace warns, loudly and at once",
         .enabled(if: isInitial, "is in a user namespace itself"))
     func warning() throws {
-        let folder = try BrokerUnderTest.makeOpenDirectory()
-        defer { try? FileManager.default.removeItem(at: folder) }
+        let folder = try TemporaryDirectory(mode: 0o755)
         let process = try ChildProcess([
             "/usr/bin/unshare", "-Ur", BrokerUnderTest.executable.path, "serve", "--socket",
-            folder.appendingPathComponent("s").path,
+            folder.path(of: "s"),
         ])
         let isWarned = process.waitForOutput { $0.errorText.contains("user namespace") }
         #expect(isWarned, "\(process.errorText)")

@@ -32,12 +32,12 @@ struct AccessOriginTests {
     private final class Pair {
         let hub: RuledBroker
         let edge: BrokerUnderTest
-        private let directory: URL
+        private let directory: TemporaryDirectory
 
         init(_ rules: String) throws {
-            let directory = try BrokerUnderTest.makeOpenDirectory()
+            let directory = try TemporaryDirectory(mode: 0o755)
             self.directory = directory
-            let key = directory.path + "/link.key"
+            let key = directory.path(of: "link.key")
             let keygen = try ChildProcess([
                 BrokerUnderTest.executable.path, "link", "keygen", "hub", "--out", key,
             ])
@@ -53,10 +53,6 @@ struct AccessOriginTests {
             }
             hub = try RuledBroker(rules, ["--name", "hub", "--config", links[0]])
             edge = try BrokerUnderTest(["--no-acl", "--name", "edge", "--config", links[1]])
-        }
-
-        deinit {
-            try? FileManager.default.removeItem(at: directory)
         }
 
         func publish(_ topic: String, uid: Int) throws {

@@ -174,15 +174,14 @@ struct AccessTests {
 
     @Test("On a full file system an edit changes nothing, and the broker keeps its rules")
     func fullFileSystem() throws {
-        let directory = try BrokerUnderTest.makeOpenDirectory()
-        defer { try? FileManager.default.removeItem(at: directory) }
+        let directory = try TemporaryDirectory(mode: 0o755)
         let mount = try ChildProcess([
             "mount", "-t", "tmpfs", "-o", "size=8k,mode=755", "tmpfs", directory.path,
         ])
         // Not every container lets root mount.
         guard mount.wait() == 0 else { return }
         defer { _ = try? ChildProcess(["umount", directory.path]).wait() }
-        let path = directory.appendingPathComponent("acl.toml").path
+        let path = directory.path(of: "acl.toml")
         let rules =
             "version = 1\n[[rule]]\nuid = 0\nallow = \"publish\"\ntopics = \"a\"\n"
             + String(repeating: "# full\n", count: 600)
@@ -200,9 +199,8 @@ struct AccessTests {
 
     @Test("A file whose reading is not permitted leaves the old rules, and stops a new broker")
     func permissionDenied() throws {
-        let directory = try BrokerUnderTest.makeOpenDirectory()
-        defer { try? FileManager.default.removeItem(at: directory) }
-        let path = directory.appendingPathComponent("acl.toml").path
+        let directory = try TemporaryDirectory(mode: 0o755)
+        let path = directory.path(of: "acl.toml")
         try "version = 1\n[[rule]]\nuid = 1000\nallow = \"publish\"\ntopics = \"a\"\n"
             .write(toFile: path, atomically: false, encoding: .utf8)
         func change(_ mode: Int) throws {
@@ -228,14 +226,13 @@ struct AccessTests {
 
     @Test("With too few descriptors a broker says so and does not start, or works")
     func startInNeed() throws {
-        let directory = try BrokerUnderTest.makeOpenDirectory()
-        defer { try? FileManager.default.removeItem(at: directory) }
-        let path = directory.appendingPathComponent("acl.toml").path
+        let directory = try TemporaryDirectory(mode: 0o755)
+        let path = directory.path(of: "acl.toml")
         try "version = 1\n".write(toFile: path, atomically: false, encoding: .utf8)
         var failures = 0
         // Below that the runtime itself does not start.
         for limit in 12...40 {
-            let socket = directory.appendingPathComponent("\(limit).sock").path
+            let socket = directory.path(of: "\(limit).sock")
             let process = try ChildProcess([
                 "prlimit", "--nofile=\(limit):\(limit)", BrokerUnderTest.executable.path, "serve",
                 "--socket", socket, "--acl", path,
@@ -349,7 +346,7 @@ struct AccessTests {
         #expect(learn.wait() == 0, "\(learn.errorText)")
         #expect(learn.outputText.contains("uid = [1000]"))
         #expect(learn.outputText.contains("topics = [\"t/a\", \"t/b\"]"))
-        let other = ruled.directory.appendingPathComponent("new.toml").path
+        let other = ruled.directory.path(of: "new.toml")
         try ("version = 1\n" + learn.outputText).write(
             toFile: other, atomically: true, encoding: .utf8)
         let trial = try ruled.broker.run(["acl", "try", other])
@@ -405,19 +402,15 @@ struct AccessTests {
 /// A broker and its access file.
 final class RuledBroker {
     let broker: BrokerUnderTest
-    let directory: URL
+    let directory: TemporaryDirectory
     let path: String
 
     /// - Parameter arguments: further ones of `broker serve`.
     init(_ rules: String, _ arguments: [String] = []) throws {
-        directory = try BrokerUnderTest.makeOpenDirectory()
-        path = directory.appendingPathComponent("acl.toml").path
+        directory = try TemporaryDirectory(mode: 0o755)
+        path = directory.path(of: "acl.toml")
         try Self.write(rules, to: path)
         broker = try BrokerUnderTest(["--acl", path] + arguments)
-    }
-
-    deinit {
-        try? FileManager.default.removeItem(at: directory)
     }
 
     /// Replaces the file as editors do.

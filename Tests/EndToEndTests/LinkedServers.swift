@@ -16,17 +16,14 @@ final class LinkedServers {
         var extra = ""
     }
 
-    let directory: URL
+    private let folder: TemporaryDirectory
+    var directory: URL { folder.url }
     /// A loopback address that no other test process uses.
     let host = "127.\(getpid() >> 8 & 0x7F).\(getpid() & 0xFF).1"
     private static let ports = PortCounter()
 
     init() throws {
-        directory = try BrokerUnderTest.makeOpenDirectory()
-    }
-
-    deinit {
-        try? FileManager.default.removeItem(at: directory)
+        folder = try TemporaryDirectory(mode: 0o755)
     }
 
     /// A TCP port of `host` that has not been given out.

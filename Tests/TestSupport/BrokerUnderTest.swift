@@ -2,7 +2,9 @@ public import Foundation
 
 /// A real broker, built with the tests, on a socket of its own.
 public final class BrokerUnderTest {
-    public let directory: URL
+    /// Everybody may enter it: for the socket and copies of programs.
+    private let folder: TemporaryDirectory
+    public var directory: URL { folder.url }
     public let socketPath: String
     public let process: ChildProcess
 
@@ -18,14 +20,15 @@ public final class BrokerUnderTest {
     public init(
         _ arguments: [String] = ["--no-acl"], prefix: [String] = [], owner: Int? = nil
     ) throws {
-        directory = try Self.makeOpenDirectory()
+        let directory = try TemporaryDirectory(mode: 0o755)
+        folder = directory
         if let owner {
             try FileManager.default.setAttributes(
                 [.ownerAccountID: owner, .groupOwnerAccountID: owner], ofItemAtPath: directory.path)
         }
-        socketPath = directory.appendingPathComponent("broker.sock").path
+        socketPath = directory.path(of: "broker.sock")
         let program =
-            owner == nil ? Self.executable.path : try Self.share(Self.executable, in: directory)
+            owner == nil ? Self.executable.path : try Self.share(Self.executable, in: directory.url)
         process = try ChildProcess(
             prefix
                 + [program, "serve", "--socket", socketPath, "--log-level", "debug"]
@@ -44,16 +47,6 @@ public final class BrokerUnderTest {
         }
     }
 
-    /// A directory that every user may enter, for sockets and copies of programs.
-    public static func makeOpenDirectory() throws -> URL {
-        let directory = FileManager.default.temporaryDirectory
-            .appendingPathComponent("broker-test-\(UUID().uuidString.prefix(8))")
-        try FileManager.default.createDirectory(
-            at: directory, withIntermediateDirectories: false,
-            attributes: [.posixPermissions: 0o755])
-        return directory
-    }
-
     /// A copy of a file that every user may read and execute.
     public func share(_ file: URL) throws -> String {
         try Self.share(file, in: directory)
@@ -62,9 +55,10 @@ public final class BrokerUnderTest {
     private static func share(_ file: URL, in directory: URL) throws -> String {
         let copy = directory.appendingPathComponent(file.lastPathComponent)
         if !FileManager.default.fileExists(atPath: copy.path) {
-            try FileManager.default.copyItem(at: file, to: copy)
-            try FileManager.default.setAttributes(
-                [.posixPermissions: 0o755], ofItemAtPath: copy.path)
+            // By another process: a child that a test starts beside us would have the copy open
+            // for writing, and then nobody may run it ("Text file busy").
+            let install = try ChildProcess(["install", "-m", "755", file.path, copy.path])
+            guard install.wait() == 0 else { throw Failure(description: install.errorText) }
         }
         return copy.path
     }
@@ -119,7 +113,6 @@ public final class BrokerUnderTest {
 
     deinit {
         if process.isRunning { stop() }
-        try? FileManager.default.removeItem(at: directory)
     }
 
     private static func listens(_ path: String, _ pid: Int32) -> Bool {

@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 
 /// A directory of its own for one test, removed with everything in it when the last reference
 /// goes. Its path is short, so that socket paths in it stay below the 108 bytes of `sun_path`.
@@ -14,6 +14,9 @@ package final class TemporaryDirectory: Sendable {
         // Not among the attributes of the creation: the umask would take bits away.
         try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
     }
+
+    /// The same for what asks for a URL.
+    package var url: URL { URL(fileURLWithPath: path) }
 
     deinit {
         try? FileManager.default.removeItem(atPath: path)
