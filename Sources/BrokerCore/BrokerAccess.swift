@@ -81,7 +81,8 @@ extension Broker {
         if let rule { return "\(access.references[rule].text) denies it" }
         switch policy.source {
         case .ownerOnly:
-            return "no rules are configured, so only root and uid \(policy.brokerUID) may"
+            let owner = policy.brokerUID == 0 ? "" : " and uid \(policy.brokerUID)"
+            return "no rules are configured, so only root\(owner) may"
         case .open, .rules:
             return "no rule allows it"
         }

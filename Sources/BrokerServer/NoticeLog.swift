@@ -77,13 +77,12 @@ struct NoticeLog {
             case .refused, .ended, .rotationRefused, .lostByPeer: .warning
             }
         guard logger.logLevel <= level, takeLine() else { return }
-        logger.log(
-            level: level, "\(notice.kind.rawValue)",
-            metadata: [
-                LogKey.link: "\(notice.link)",
-                LogKey.reason: "\(notice.reason.map { "\($0)" } ?? "")",
-                LogKey.explanation: "\(notice.explanation.debugDescription)",
-            ])
+        var metadata: Logger.Metadata = [LogKey.link: "\(notice.link)"]
+        if let reason = notice.reason { metadata[LogKey.reason] = "\(reason)" }
+        if !notice.explanation.isEmpty {
+            metadata[LogKey.explanation] = "\(notice.explanation.debugDescription)"
+        }
+        logger.log(level: level, "\(notice.kind.rawValue)", metadata: metadata)
     }
 
     mutating func logAcceptFailure(_ error: KernelError, nowNanoseconds: UInt64) {
@@ -126,19 +125,22 @@ struct NoticeLog {
             guard denials[denial.uid, default: 0] <= Self.denialsPerSecondMax else { return }
         }
         guard takeLine() else { return }
-        logger.notice(
-            "denied by the access rules",
-            metadata: [
-                LogKey.action: "\(denial.action.name)",
-                LogKey.uid: "\(denial.uid)",
-                LogKey.openerUID: "\(notice.opener.uid)",
-                LogKey.openerPID: "\(notice.opener.pid)",
-                LogKey.session: "\(notice.session)",
-                // The client's choice: quoted, never bare.
-                LogKey.topic: "\(String(decoding: denial.topic, as: UTF8.self).debugDescription)",
-                LogKey.rule: "\(denial.rule?.name.debugDescription ?? "none allows it")",
-                LogKey.ruleLine: "\(denial.rule?.line ?? 0)",
-            ])
+        var metadata: Logger.Metadata = [
+            LogKey.action: "\(denial.action.name)",
+            LogKey.uid: "\(denial.uid)",
+            LogKey.openerUID: "\(notice.opener.uid)",
+            LogKey.openerPID: "\(notice.opener.pid)",
+            LogKey.session: "\(notice.session)",
+            // The client's choice: quoted, never bare.
+            LogKey.topic: "\(String(decoding: denial.topic, as: UTF8.self).debugDescription)",
+            // Not quoted: no name of a rule looks like it.
+            LogKey.rule: "none",
+        ]
+        if let rule = denial.rule {
+            metadata[LogKey.rule] = "\(rule.name.debugDescription)"
+            metadata[LogKey.ruleLine] = "\(rule.line)"
+        }
+        logger.notice("denied by the access rules", metadata: metadata)
     }
 
     private mutating func logSuppressedDenials() {

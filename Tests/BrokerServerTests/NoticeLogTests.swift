@@ -1,9 +1,9 @@
-import BrokerCore
 import BrokerWire
 import LinuxIO
 import Logging
 import Testing
 
+@testable import BrokerCore
 @testable import BrokerServer
 
 /// What the core noticed, as log lines: bounded in number, and never misleading.
@@ -68,7 +68,8 @@ struct NoticeLogTests {
         let line = try #require(lines.all.withLock { $0.last })
         #expect(line.hasPrefix("denied by the access rules "))
         #expect(line.contains("opener-uid=1000"))
-        #expect(line.contains("action=publish") && line.contains("rule=none allows it"))
+        #expect(line.contains("action=publish") && line.contains("rule=none "))
+        #expect(!line.contains("line="))
         // The topic stays inside of its quotes.
         #expect(line.contains("\\\""))
     }
@@ -98,5 +99,19 @@ struct NoticeLogTests {
         log.timePassed(nowNanoseconds: 2_000_000_000)
         let last = try #require(lines.all.withLock { $0.last })
         #expect(last == "denials suppressed suppressed=995 uid=1000")
+    }
+
+    @Test(
+        "What happens to a link is told with what is known, not with empty words"
+    )
+    func links() {
+        var (log, lines) = makeLog()
+        log.log(LinkNotice(kind: .established, link: "edge", reason: nil, explanation: ""))
+        log.log(LinkNotice(kind: .ended, link: "edge", reason: .shuttingDown, explanation: "bye"))
+        #expect(
+            lines.all.withLock { $0 } == [
+                "link established link=edge",
+                #"link ended explanation="bye" link=edge reason=shuttingDown"#,
+            ])
     }
 }
