@@ -43,7 +43,8 @@ package struct RuleDraft: Equatable, Sendable {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// A basic string of TOML.
+    /// A basic string of TOML. What cannot be seen is escaped: who reviews a rule, one learned from
+    /// a stranger's topic for example, sees all that it says, in the order in which it says it.
     static func quoted(_ text: String) -> String {
         var result = "\""
         for scalar in text.unicodeScalars {
@@ -52,13 +53,20 @@ package struct RuleDraft: Equatable, Sendable {
             case "\\": result += "\\\\"
             case "\n": result += "\\n"
             case "\t": result += "\\t"
-            case _ where scalar.value < 0x20 || scalar.value == 0x7F:
+            case _ where isUnseen(scalar):
                 let digits = String(scalar.value, radix: 16, uppercase: true)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+                let (escape, width) = digits.count > 4 ? ("\\U", 8) : ("\\u", 4)
+                result += escape + String(repeating: "0", count: width - digits.count) + digits
             default: result.unicodeScalars.append(scalar)
             }
         }
         return result + "\""
+    }
+
+    /// Control characters, ends of lines, marks that turn the direction of writing or join letters.
+    private static func isUnseen(_ scalar: Unicode.Scalar) -> Bool {
+        let category = scalar.properties.generalCategory
+        return [.control, .format, .lineSeparator, .paragraphSeparator].contains(category)
     }
 }
 

@@ -83,6 +83,20 @@ struct AccessFileEditTests {
         }
     }
 
+    @Test("What cannot be seen is escaped, and means the same")
+    func unseenCharacters() throws {
+        let topic = "u/\u{202E}x\u{2028}y\u{200B}z\u{AD}\u{E0041}é"
+        var draft = RuleDraft(name: "learned: \(topic)")
+        draft.uids = ["3000"]
+        draft.allows = [.publish]
+        draft.topics = [topic]
+        #expect(
+            draft.text.contains(#"topics = ["u/\u202Ex\u2028y\u200Bz\u00AD\U000E0041é"]"#),
+            "\(draft.text)")
+        let loaded = try load(AccessFileEdit.appending(draft, to: Array(text.utf8)))
+        #expect(loaded.rules.last?.name == draft.name)
+    }
+
     @Test("What is appended and removed again leaves the file as it was, for many drafts")
     func roundTrip() throws {
         var random = SeededRandom()
