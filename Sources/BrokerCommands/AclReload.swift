@@ -39,7 +39,7 @@ struct AclReload: AsyncParsableCommand {
             ("changed", links.adapted),
         ].filter { !$0.1.isEmpty }.map { "\($0.0) " + $0.1.joined(separator: ", ") }
         if let withdrawn = links.deliveriesWithdrawn, withdrawn > 0 {
-            changes.append("\(withdrawn) queued messages withdrawn")
+            changes.append("\(counted(withdrawn, "queued message")) withdrawn")
         }
         return "links: " + (changes.isEmpty ? "as before" : changes.joined(separator: "; ")) + "\n"
     }

@@ -23,6 +23,8 @@ package struct AccessSurvey {
         package var mapped: String?
     }
 
+    package typealias Finding = (who: Condition, decision: Decision)
+
     let action: Action
     let topic: [UInt8]
     let isFilter: Bool
@@ -125,11 +127,11 @@ package struct AccessSurvey {
     /// The senders that rules let in by their group, their opener's groups, their user namespace
     /// or their broker, and that may not by their uid alone. Those by a name of the identity map:
     /// `mapped`.
-    package var conditions: [(who: Condition, decision: Decision)] {
+    package var conditions: [Finding] {
         let unnamed = starts.sorted().first(where: isRest) ?? UInt32.max - 1
         let gidStarts = Self.starts(of: \.gids, in: policy.rules).sorted()
         var seen: Set<Condition> = []
-        var found: [(who: Condition, decision: Decision)] = []
+        var found: [Finding] = []
         for rule in policy.rules where rule.allows.contains(action) && rule.users.isEmpty {
             for condition in Self.conditions(of: rule, gidStarts) {
                 guard seen.insert(condition).inserted else { continue }

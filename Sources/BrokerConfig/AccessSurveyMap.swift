@@ -3,8 +3,6 @@ import BrokerWire
 
 /// Who may by a name of the identity map.
 extension AccessSurvey {
-    package typealias Finding = (who: Condition, decision: Decision)
-
     package struct Mapped: Sendable {
         /// Senders that may under their name, and could not without it.
         package fileprivate(set) var found: [Finding] = []
