@@ -66,6 +66,16 @@ struct Serve: AsyncParsableCommand {
             valueName: "microseconds"))
     var pollMax: UInt64 = 50
 
+    @Option(
+        help: ArgumentHelp(
+            "Work so much of the time for users who want more than others who speak.",
+            discussion: """
+                Throttling them leaves processors to the others, whose round trips stay short. 1 \
+                to 100; 100 never throttles, for throughput.
+                """,
+            valueName: "percent"))
+    var busyMax = 33
+
     @Flag(help: "Let everybody who can connect publish and subscribe to everything.")
     var noAcl = false
 
@@ -119,6 +129,9 @@ struct Serve: AsyncParsableCommand {
         if pollMax > 1_000 {
             throw ValidationError("--poll-max is 0 to 1000 microseconds")
         }
+        if busyMax < 1 || busyMax > 100 {
+            throw ValidationError("--busy-max is 1 to 100 percent")
+        }
     }
 
     /// Only root has a file that is used without being named, and only if it is there.
@@ -139,7 +152,8 @@ struct Serve: AsyncParsableCommand {
         configuration.socketGroupID = socketGroup?.gid
         configuration.isOpen = noAcl
         configuration.accessFile = accessPath
-        configuration.pollNanosecondsMax = 1_000 * pollMax
+        configuration.pace.pollNanosecondsMax = 1_000 * pollMax
+        configuration.pace.busyPercentMax = busyMax
         return configuration
     }
 

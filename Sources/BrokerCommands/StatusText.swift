@@ -93,7 +93,7 @@ struct StatusText {
     mutating func renderByUser() -> String {
         var table = TextTable([
             "USER", "CONNECTIONS", "WITHOUT HELLO", "HELD", "SUBSCRIPTIONS", "THEIR BYTES",
-            "QUEUED BYTES", "CONNECTIONS/S", "MESSAGES/S", "BYTES/S",
+            "QUEUED BYTES", "THROTTLED MS", "CONNECTIONS/S", "MESSAGES/S", "BYTES/S",
         ])
         for account in document["users"]?.array ?? [] {
             let limits = account["limits"]
@@ -103,6 +103,7 @@ struct StatusText {
                 "\(cell(account, key))/\(limits?[key]?.text ?? "?")"
             }
             holds.insert(cell(account, "held"), at: 2)
+            holds.append(cell(account, "throttledMilliseconds"))
             let keys = ["connectionsPerSecond", "messagesPerSecond", "bytesPerSecond"]
             let rates = keys.map { key in
                 let limit = limits?[key]?.natural ?? 0

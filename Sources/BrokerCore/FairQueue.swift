@@ -1,3 +1,4 @@
+import BrokerWire
 import DequeModule
 
 /// Whose turn it is. Each turn is charged to a user, and the user who has had least is next: a
@@ -6,6 +7,10 @@ import DequeModule
 ///
 /// What a user has had is counted from where the others are when it comes (start-time fair
 /// queueing): resting earns no credit, and nobody pays for having been served alone.
+///
+/// Sharing the broker is not enough: whoever floods it keeps all processors busy, its own programs
+/// included, and those who ask for little wait for a processor. Therefore users who want more are
+/// throttled when they have had their part of the time (`TimeShare`).
 ///
 /// Not generic: it is used from another module, where each call would look its types up.
 package struct FairQueue {
@@ -34,12 +39,14 @@ package struct FairQueue {
         /// Charged for input since the last output.
         var inputCost: UInt64 = 0
         var outputIsDue = false
+        var share = TimeShare.Account()
 
         var isWaiting: Bool { !input.isEmpty || !output.isEmpty }
     }
 
     /// Output becomes due after this much input of the same user.
     private let inputCostMax: UInt64
+    private var share: TimeShare
     private var users: [User] = []
     private var slots: [UInt32: Int] = [:]
     /// Slots of users with something waiting, in the order in which they came.
@@ -52,16 +59,31 @@ package struct FairQueue {
     private var usersMax = 64
     private var latest: (slot: Int, line: Line)?
     private var inputCount = 0
+    /// When nobody is throttled any more.
+    private var throttlingEndNanoseconds: UInt64 = 0
     /// Slot of the user who was served last: most often it is the next to come as well.
     private var served = 0
 
-    package init(inputCostMax: UInt64) {
+    /// - Parameters:
+    ///   - inputCostMax: of a user, after which its output becomes due; nanoseconds.
+    ///   - busyPercentMax: of the time, for users who want more than others who speak; 1 to 100.
+    package init(inputCostMax: UInt64, busyPercentMax: Int) {
         self.inputCostMax = inputCostMax
+        share = TimeShare(percent: busyPercentMax)
     }
 
     package var isEmpty: Bool { waiting.isEmpty }
     /// Whether anybody waits with more than output.
     package var hasInput: Bool { inputCount > 0 }
+
+    /// When there may be a turn: now or earlier, or when the first of those who wait is no longer
+    /// throttled; `.max`: nobody waits.
+    package func readyNanoseconds(nowNanoseconds now: UInt64) -> UInt64 {
+        guard throttlingEndNanoseconds > now else { return waiting.isEmpty ? .max : now }
+        var ready = UInt64.max
+        for slot in waiting { ready = min(ready, users[slot].share.throttledUntilNanoseconds) }
+        return ready
+    }
 
     /// Puts a turn at the end of a line of the user's.
     package mutating func append(_ turn: Turn, to line: Line, of uid: UInt32) {
@@ -81,13 +103,19 @@ package struct FairQueue {
         inputCount += 1
     }
 
-    /// Takes the next turn out. `charge` belongs to it.
-    package mutating func next() -> Turn? {
-        guard var first = waiting.indices.first else { return nil }
-        for place in waiting.indices.dropFirst()
-        where users[waiting[place]].charged < users[waiting[first]].charged {
-            first = place
+    /// Takes the next turn out; nil: all who wait are throttled, or nobody waits. `charge` belongs to
+    /// it.
+    package mutating func next(nowNanoseconds now: UInt64) -> Turn? {
+        var least: Int?
+        for place in waiting.indices
+        where users[waiting[place]].share.throttledUntilNanoseconds <= now {
+            guard let other = least else {
+                least = place
+                continue
+            }
+            if users[waiting[place]].charged < users[waiting[other]].charged { least = place }
         }
+        guard let first = least else { return nil }
         let slot = waiting[first]
         clock = users[slot].charged
         let isOutput =
@@ -107,16 +135,41 @@ package struct FairQueue {
         return turn
     }
 
-    /// Charges the user of the latest turn, at least 1.
-    package mutating func charge(_ cost: UInt64) {
+    /// Charges the user of the latest turn.
+    ///
+    /// - Parameter cost: nanoseconds that it took, or as many times more as it is to weigh.
+    package mutating func charge(
+        _ cost: UInt64, tookNanoseconds took: UInt64, nowNanoseconds now: UInt64
+    ) {
         guard let (slot, line) = latest else { return }
         latest = nil
+        // Who is new is nobody yet.
+        if line == .input, users[slot].uid != SenderRecord.noID {
+            users[slot].share.speaks(nowNanoseconds: now)
+        }
+        let wantsMore = share.use(
+            took, by: &users[slot].share, hasMore: !users[slot].input.isEmpty, nowNanoseconds: now)
+        if wantsMore { throttle(slot, nowNanoseconds: now) }
         users[slot].charged += max(1, cost)
         chargedMax = max(chargedMax, users[slot].charged)
         if waiting.isEmpty { clock = chargedMax }
         guard line == .input else { return }
         users[slot].inputCost = users[slot].output.isEmpty ? 0 : users[slot].inputCost + cost
         users[slot].outputIsDue = users[slot].inputCost >= inputCostMax
+    }
+
+    /// How long the user was throttled since it was last forgotten.
+    package func throttledNanoseconds(of uid: UInt32) -> UInt64 {
+        slots[uid].map { users[$0].share.throttledNanoseconds } ?? 0
+    }
+
+    /// Makes a user wait who wants much, if somebody wants little.
+    private mutating func throttle(_ slot: Int, nowNanoseconds now: UInt64) {
+        let others = users.indices.lazy.filter { $0 != slot }
+        guard others.contains(where: { users[$0].share.isModest(nowNanoseconds: now) }) else {
+            return
+        }
+        throttlingEndNanoseconds = share.throttle(&users[slot].share, nowNanoseconds: now)
     }
 
     private mutating func arrive(_ uid: UInt32) -> Int {

@@ -9,7 +9,7 @@ import Logging
 /// `FairQueue`; a turn is short, whatever somebody sends, and is charged to the opener's user by
 /// the time it took. Between turns, every few of them, the loop looks who else has come.
 ///
-/// Connections are watched edge triggered: what was left unread is in the queue.
+/// Connections and the listener are watched edge triggered: what was left unread is in the queue.
 struct Reactor: ~Copyable {
     private static let listenerToken = UInt64.max
     private static let wakeUpToken = UInt64.max - 1
@@ -48,7 +48,7 @@ struct Reactor: ~Copyable {
     let keeper: ConfigurationKeeper?
     var rulesStatus: RulesStatus
     var linkFileStatus: LinkFileStatus?
-    var turns = FairQueue(inputCostMax: Reactor.inputNanosecondsPerOutput)
+    var turns: FairQueue
     private var lookedNanoseconds: UInt64 = 0
     private var window: PollWindow
     /// Memory for packets, of those who finish within a turn.
@@ -60,16 +60,19 @@ struct Reactor: ~Copyable {
     init(
         listener: consuming SeqpacketListener, control: ReactorControl,
         broker configuration: BrokerConfiguration, inForce: ConfigurationInForce,
-        logger: Logger, links: consuming LinkStreams, window: PollWindow
+        logger: Logger, links: consuming LinkStreams, pace: Pace
     ) throws(KernelError) {
         let epoll = try Epoll(eventsMax: Self.eventsMax)
         try epoll.add(
             control.wakeUp.descriptor, token: Self.wakeUpToken, interest: .readable)
-        try epoll.add(listener.descriptor, token: Self.listenerToken, interest: .readable)
+        try epoll.add(listener.descriptor, token: Self.listenerToken, interest: [.readable, .edge])
         self.epoll = epoll
         self.listener = listener
         self.control = control
-        self.window = window
+        window = PollWindow(nanosecondsMax: pace.pollNanosecondsMax)
+        turns = FairQueue(
+            inputCostMax: Self.inputNanosecondsPerOutput,
+            busyPercentMax: pace.busyPercentMax)
         self.logger = logger
         keeper = inForce.keeper
         rulesStatus = inForce.rulesStatus
@@ -95,17 +98,21 @@ struct Reactor: ~Copyable {
     /// Who comes while nothing but output waits, waits for some of it: most often it is the
     /// answer to what has just been received.
     private var mustLook: Bool {
-        if turns.isEmpty { return true }
+        if turns.readyNanoseconds(nowNanoseconds: nowNanoseconds) > nowNanoseconds { return true }
         let since = nowNanoseconds - lookedNanoseconds
         return since >= (turns.hasInput ? Self.lookNanoseconds : Self.outputNanosecondsPerLook)
     }
 
     /// Puts who is ready in line; waits for somebody if nobody is.
     private mutating func look() {
+        let ready = turns.readyNanoseconds(nowNanoseconds: nowNanoseconds)
+        // While those who wait are throttled, the time that they would have had is spent on
+        // looking for the others: their answers come sooner from a processor that is awake.
+        let isWaking = ready <= nowNanoseconds || ready != .max && window.nanosecondsMax > 0
         let count =
-            turns.isEmpty
-            ? epoll.wait(timeoutNanoseconds: waitNanoseconds(), after: &window)
-            : epoll.wait(timeoutMilliseconds: 0)
+            isWaking
+            ? epoll.wait(timeoutMilliseconds: 0)
+            : epoll.wait(timeoutNanoseconds: waitNanoseconds(ready: ready), after: &window)
         nowNanoseconds = Clock.monotonicNanoseconds()
         for index in 0..<count { dispatch(epoll.token(at: index), epoll.readiness(at: index)) }
         passTime()
@@ -114,7 +121,7 @@ struct Reactor: ~Copyable {
     }
 
     private mutating func takeTurn() {
-        guard let turn = turns.next() else { return }
+        guard let turn = turns.next(nowNanoseconds: nowNanoseconds) else { return }
         var weight: UInt64 = 1
         switch turn {
         case .accept:
@@ -131,16 +138,15 @@ struct Reactor: ~Copyable {
         }
         performEffects()
         let end = Clock.monotonicNanoseconds()
-        turns.charge((end - nowNanoseconds) * weight)
+        let took = end - nowNanoseconds
+        turns.charge(took * weight, tookNanoseconds: took, nowNanoseconds: end)
         nowNanoseconds = end
     }
 
     private mutating func dispatch(_ token: UInt64, _ readiness: Epoll.Readiness) {
         switch token {
         case Self.listenerToken:
-            guard !isAcceptQueued else { return }
-            isAcceptQueued = true
-            turns.append(.accept, to: .input, of: Self.acceptUID)
+            queueAccepting()
         case Self.wakeUpToken:
             control.wakeUp.drain()
             for outcome in control.takeReloads() { configurationRead(outcome) }
@@ -175,9 +181,9 @@ struct Reactor: ~Copyable {
         noticeLog.timePassed(nowNanoseconds: nowNanoseconds)
     }
 
-    private func waitNanoseconds() -> UInt64? {
+    private func waitNanoseconds(ready: UInt64) -> UInt64? {
         let next = min(
-            broker.nextDeadlineNanoseconds, acceptAgainNanoseconds ?? .max,
+            ready, broker.nextDeadlineNanoseconds, acceptAgainNanoseconds ?? .max,
             links.nextDeadlineNanoseconds)
         if next == .max { return nil }
         return next > nowNanoseconds ? next - nowNanoseconds : 0
@@ -185,13 +191,21 @@ struct Reactor: ~Copyable {
 
     // MARK: Accepting
 
-    /// Takes one connection: the listener is reported again while more wait.
+    private mutating func queueAccepting() {
+        guard isAccepting, !isAcceptQueued else { return }
+        isAcceptQueued = true
+        turns.append(.accept, to: .input, of: Self.acceptUID)
+    }
+
+    /// Takes one connection: more may wait.
     private mutating func acceptConnection() {
+        guard isAccepting else { return }
         switch listener.accept() {
         case .connection(let descriptor):
             open(descriptor)
+            queueAccepting()
         case .aborted:
-            break
+            queueAccepting()
         case .wouldBlock:
             break
         case .descriptorsExhausted(let error):
@@ -216,6 +230,7 @@ struct Reactor: ~Copyable {
         guard !broker.isShuttingDown else { return }
         do throws(KernelError) {
             try setAccepting(true)
+            queueAccepting()
         } catch {
             acceptAgainNanoseconds = nowNanoseconds + Self.acceptRestNanoseconds
         }
@@ -225,7 +240,7 @@ struct Reactor: ~Copyable {
         guard accepts != isAccepting else { return }
         if accepts {
             try epoll.add(
-                listener.descriptor, token: Self.listenerToken, interest: .readable)
+                listener.descriptor, token: Self.listenerToken, interest: [.readable, .edge])
         } else {
             try epoll.remove(listener.descriptor)
         }
@@ -363,7 +378,7 @@ struct Reactor: ~Copyable {
     private mutating func answerStatus(_ requests: [Effects.StatusRequest]) {
         guard !requests.isEmpty else { return }
         let document = StatusDocument.encode(
-            broker.snapshot(nowNanoseconds: nowNanoseconds), rules: rulesStatus,
+            broker.snapshot(nowNanoseconds: nowNanoseconds), turns: turns, rules: rulesStatus,
             linkFile: linkFileStatusNow, links: links.shellStatus(nowNanoseconds: nowNanoseconds))
         for request in requests {
             broker.answerStatus(

@@ -131,7 +131,7 @@ package final class Server: Service {
             var reactor = try Reactor(
                 listener: listener, control: control, broker: makeBrokerConfiguration(),
                 inForce: inForce, logger: logger, links: links,
-                window: PollWindow(nanosecondsMax: configuration.pollNanosecondsMax))
+                pace: configuration.pace)
             reactor.run()
             return nil
         } catch {

@@ -17,9 +17,7 @@ package struct ServerConfiguration: Sendable {
     package var queueBytesMax = Limits.queueBytesPerSubscriptionMax
     /// Connections that may wait to be accepted.
     package var backlog: Int32 = 1_024
-    /// How long the reactor looks for more before it sleeps, while messages come in quick
-    /// succession.
-    package var pollNanosecondsMax: UInt64 = 50_000
+    package var pace = Pace()
 
     /// Path of the file with the links to other brokers; nil: there are none.
     package var linkFile: String?
@@ -29,6 +27,17 @@ package struct ServerConfiguration: Sendable {
         self.name = name
         self.version = version
     }
+}
+
+/// How the reactor divides its time.
+package struct Pace: Sendable {
+    /// How long it looks for more before it sleeps, while messages come in quick succession.
+    package var pollNanosecondsMax: UInt64 = 50_000
+    /// How much of its time is for users who want more than others who speak, 1 to 100; 100:
+    /// whatever the others do not want.
+    package var busyPercentMax = 33
+
+    package init() {}
 }
 
 /// Why the broker cannot run, in words that name the fix.

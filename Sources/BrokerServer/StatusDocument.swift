@@ -9,13 +9,13 @@ enum StatusDocument {
     ///   - linkFile: nil if the broker was started without one.
     ///   - links: by peer, for each link of the snapshot.
     static func encode(
-        _ snapshot: BrokerSnapshot, rules: RulesStatus, linkFile: LinkFileStatus? = nil,
-        links: [String: LinkShellStatus] = [:]
+        _ snapshot: BrokerSnapshot, turns: FairQueue, rules: RulesStatus,
+        linkFile: LinkFileStatus? = nil, links: [String: LinkShellStatus] = [:]
     ) -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         do {
-            var document = Document(snapshot, rules: rules)
+            var document = Document(snapshot, turns: turns, rules: rules)
             document.linkFile = linkFile
             document.links = snapshot.links.compactMap { link in
                 links[link.peer].map { LinkStatus(link, $0) }
@@ -39,7 +39,7 @@ enum StatusDocument {
         var linkFile: LinkFileStatus?
         var links: [LinkStatus] = []
 
-        init(_ snapshot: BrokerSnapshot, rules: RulesStatus) {
+        init(_ snapshot: BrokerSnapshot, turns: FairQueue, rules: RulesStatus) {
             self.rules = rules
             name = snapshot.name
             version = snapshot.version
@@ -49,7 +49,11 @@ enum StatusDocument {
                 snapshot.statistics.named.map { ($0.name, $0.value) },
                 uniquingKeysWith: { first, _ in first })
             sessions = snapshot.sessions.map(Session.init)
-            users = snapshot.users.map { User($0, snapshot.quotas.limits(of: $0.uid)) }
+            users = snapshot.users.map { account in
+                User(
+                    account, throttled: turns.throttledNanoseconds(of: account.uid),
+                    snapshot.quotas.limits(of: account.uid))
+            }
         }
     }
 
@@ -193,9 +197,11 @@ enum StatusDocument {
         let subscriptions: Int
         let subscriptionBytes: Int
         let queuedBytes: Int
+        let throttledMilliseconds: UInt64
         let limits: Limits
 
-        init(_ account: UserAccount, _ limits: QuotaLimits) {
+        init(_ account: UserAccount, throttled nanoseconds: UInt64, _ limits: QuotaLimits) {
+            throttledMilliseconds = nanoseconds / 1_000_000
             self.limits = Limits(limits)
             uid = account.uid
             connections = account.connections

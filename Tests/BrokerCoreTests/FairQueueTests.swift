@@ -8,7 +8,7 @@ struct FairQueueTests {
     private typealias Turn = FairQueue.Turn
 
     private func queue(inputCostMax: UInt64 = 1_000) -> FairQueue {
-        FairQueue(inputCostMax: inputCostMax)
+        FairQueue(inputCostMax: inputCostMax, busyPercentMax: 100)
     }
 
     @Test("Beside a user with a thousand busy sessions another's single one is next")
@@ -170,9 +170,18 @@ struct FairQueueTests {
     }
 }
 
+extension FairQueue {
+    /// Nobody is throttled here: what time it is does not matter.
+    fileprivate mutating func next() -> Turn? { next(nowNanoseconds: 0) }
+
+    fileprivate mutating func charge(_ cost: UInt64) {
+        charge(cost, tookNanoseconds: cost, nowNanoseconds: 0)
+    }
+}
+
 /// Turns here say whose they are and which, in the place of a session.
 extension FairQueue.Turn {
-    fileprivate init(uid: UInt32, number: Int) {
+    init(uid: UInt32, number: Int) {
         self = .receive(SessionID(slot: Int32(number), generation: uid))
     }
 
@@ -181,6 +190,6 @@ extension FairQueue.Turn {
         return session
     }
 
-    fileprivate var uid: UInt32 { session.generation }
-    fileprivate var number: Int { Int(session.slot) }
+    var uid: UInt32 { session.generation }
+    var number: Int { Int(session.slot) }
 }

@@ -21,7 +21,8 @@ struct StatusDocumentTests {
         _ = broker.connectionOpened(opener, nowNanoseconds: 0, into: &effects)
         let rules = RulesStatus(.open(brokerUID: 0), path: nil, warnings: [])
         let bytes = StatusDocument.encode(
-            broker.snapshot(nowNanoseconds: 5_000_000_000), rules: rules)
+            broker.snapshot(nowNanoseconds: 5_000_000_000),
+            turns: FairQueue(inputCostMax: 0, busyPercentMax: 100), rules: rules)
         let object = try JSONSerialization.jsonObject(with: Data(bytes))
         return try #require(object as? [String: Any])
     }
@@ -45,6 +46,7 @@ struct StatusDocumentTests {
         #expect(user["uid"] as? Int == 4_294_967_294)
         #expect(user["connections"] as? Int == 1)
         #expect(user["greetings"] as? Int == 1)
+        #expect(user["throttledMilliseconds"] as? Int == 0)
         let counters = try #require(document["counters"] as? [String: Any])
         #expect(counters["connectionsAccepted"] as? Int == 1)
         #expect(counters.keys.contains("messagesLost"))
