@@ -67,7 +67,7 @@ struct AclShow: ParsableCommand {
         case .json:
             try Output().write(prettyJSON(document))
         case .text:
-            let text = AccessFileEdit.text(ofRuleAt: index, in: loaded.content.bytes)
+            let text = AccessFileEdit.text(ofRuleAt: index, in: loaded.text)
             try Output().write(
                 "# \(file.path), line \(document.line)\n\(text)# who: \(document.who)\n")
         }

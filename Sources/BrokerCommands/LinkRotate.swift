@@ -1,5 +1,6 @@
 import ArgumentParser
 import BrokerSigning
+import LinuxIO
 
 /// `broker link rotate`
 struct LinkRotate: ParsableCommand {
@@ -12,6 +13,7 @@ struct LinkRotate: ParsableCommand {
             Second step, on the side that connects and then on the other: the next key becomes \
             current, the current one previous. The brokers notice and go over to the new key \
             without dropping the link. The previous key is forgotten at the rotation after.
+            Rotations of one file at the same time take their steps one after the other.
             """)
 
     @Argument(help: ArgumentHelp("Name of the link.", valueName: "name"))
@@ -26,19 +28,26 @@ struct LinkRotate: ParsableCommand {
 
     func run() throws {
         let path = file ?? "\(name).key"
-        let entries: [LinkKeyFile.Entry]
-        do throws(SigningError) {
-            var keys = try LinkKeyFile.read(path: path)
-            if keys.entry(in: .next) == nil {
-                try keys.addNext(created: LinkKeyTime.now())
-            } else {
-                keys.promote()
-            }
-            try keys.replace(path: path)
-            entries = keys.entries
-        } catch {
+        do {
+            try Output().write(LinkKeyReport.text(path, try Self.rotate(path)))
+        } catch let error as SigningError {
             throw CommandFailure(.failure, error.description)
+        } catch let error as KernelError {
+            throw CommandFailure(.failure, "\(path) is unchanged: \(error)")
         }
-        try Output().write(LinkKeyReport.text(path, entries))
+    }
+
+    /// - Returns: the keys as they are now.
+    private static func rotate(_ path: String) throws -> [LinkKeyFile.Entry] {
+        // Before the file is read: what another rotation writes meanwhile would be lost.
+        let draft = try FileDraft(replacing: path)
+        var keys = try LinkKeyFile.read(path: path)
+        if keys.entry(in: .next) == nil {
+            try keys.addNext(created: LinkKeyTime.now())
+        } else {
+            keys.promote()
+        }
+        try keys.withText { text in try draft.takePlace(with: text, modeIfNew: 0o600) }
+        return keys.entries
     }
 }

@@ -18,7 +18,8 @@ package struct AccessFileSource: Sendable {
     /// A file that was read and understood.
     package struct Loaded: Sendable {
         package let file: AccessFile
-        package let content: TrustedFile.Content
+        /// As it is written.
+        package let text: [UInt8]
     }
 
     /// Why a file is not used.
@@ -45,12 +46,12 @@ package struct AccessFileSource: Sendable {
     }
 
     package func load() throws(Failure) -> Loaded {
-        let content = try read()
-        return Loaded(file: try parse(content.bytes), content: content)
+        let text = try read()
+        return Loaded(file: try parse(text), text: text)
     }
 
     /// The bytes as they are, of a file that only its owners can have written.
-    package func read() throws(Failure) -> TrustedFile.Content {
+    package func read() throws(Failure) -> [UInt8] {
         do throws(TrustedFileError) {
             let file = try TrustedFile(path: path, trustedUIDs: [brokerUID])
             return try file.read(bytesMax: AccessFile.bytesMax)
@@ -85,7 +86,7 @@ package struct AccessFileSource: Sendable {
             (old) throws(Failure) in
             let new: [UInt8]
             do throws(ConfigurationError) {
-                new = try change(old?.bytes ?? [])
+                new = try change(old ?? [])
             } catch {
                 throw .invalid(path: path, error)
             }

@@ -1,5 +1,5 @@
 import BrokerCore
-package import LinuxIO
+import LinuxIO
 
 /// The file with the links of a broker: where it is, and who may own it. It says where messages
 /// go and who is believed, so it is trusted as the access file is.
@@ -20,16 +20,17 @@ package struct LinkFileSource: Sendable {
     /// A file that was read and understood.
     package struct Loaded: Sendable {
         package let links: [LinkSettings]
-        package let content: TrustedFile.Content
+        /// As it is written.
+        package let text: [UInt8]
     }
 
     package func load() throws(AccessFileSource.Failure) -> Loaded {
-        let content = try read()
-        return Loaded(links: try parse(content.bytes), content: content)
+        let text = try read()
+        return Loaded(links: try parse(text), text: text)
     }
 
     /// The bytes as they are, of a file that only its owners can have written.
-    package func read() throws(AccessFileSource.Failure) -> TrustedFile.Content {
+    package func read() throws(AccessFileSource.Failure) -> [UInt8] {
         do throws(TrustedFileError) {
             let file = try TrustedFile(path: path, trustedUIDs: [brokerUID])
             return try file.read(bytesMax: LinkFile.bytesMax)

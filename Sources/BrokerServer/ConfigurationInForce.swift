@@ -49,8 +49,8 @@ struct ConfigurationInForce: Sendable {
         }
         do throws(KernelError) {
             keeper = try ConfigurationKeeper(
-                rules: rules.flatMap { source in loadedRules.map { (source, $0.content) } },
-                links: linkFile.flatMap { source in loadedLinks.map { (source, $0.content) } },
+                rules: rules.flatMap { source in loadedRules.map { (source, $0.text) } },
+                links: linkFile.flatMap { source in loadedLinks.map { (source, $0.text) } },
                 deliver: { control.deliver($0) })
         } catch {
             throw ServerError("cannot make an eventfd: \(error)")

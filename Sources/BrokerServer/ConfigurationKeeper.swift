@@ -50,8 +50,8 @@ final class ConfigurationKeeper: Sendable {
         var isRetryDue = false
         var requests: [Effects.AdminRequest] = []
         /// What the latest outcome was made of; nil: the file could not be read.
-        var rules: TrustedFile.Content?
-        var links: TrustedFile.Content?
+        var rules: [UInt8]?
+        var links: [UInt8]?
         /// Rules that are not in force any more, to be freed.
         var discarded: [AccessPolicy] = []
     }
@@ -70,8 +70,8 @@ final class ConfigurationKeeper: Sendable {
     ///   - links: the same of the links.
     ///   - deliver: called on the keeper's thread.
     init(
-        rules: (source: AccessFileSource, content: TrustedFile.Content)?,
-        links: (source: LinkFileSource, content: TrustedFile.Content)?,
+        rules: (source: AccessFileSource, text: [UInt8])?,
+        links: (source: LinkFileSource, text: [UInt8])?,
         deliver: @escaping @Sendable (ReloadOutcome) -> Void
     ) throws(KernelError) {
         precondition(rules != nil || links != nil, "nothing to keep")
@@ -79,7 +79,7 @@ final class ConfigurationKeeper: Sendable {
         linksSource = links?.source
         self.deliver = deliver
         wakeUp = try EventFD()
-        state = Lock(State(rules: rules?.content, links: links?.content))
+        state = Lock(State(rules: rules?.text, links: links?.text))
     }
 
     /// What the file of links says could not be done: it is tried again when anything changes.
@@ -209,14 +209,14 @@ final class ConfigurationKeeper: Sendable {
     private func read(_ cause: ReloadCause, _ requests: [Effects.AdminRequest]) {
         let rules = (cause == .retry ? nil : rulesSource).flatMap { source in
             read(cause, source.read, remembering: \.rules) {
-                content throws(AccessFileSource.Failure) in
-                CompiledRules(try source.parse(content.bytes), from: source)
+                text throws(AccessFileSource.Failure) in
+                CompiledRules(try source.parse(text), from: source)
             }
         }
         let links = linksSource.flatMap { source in
             read(cause, source.read, remembering: \.links) {
-                content throws(AccessFileSource.Failure) in
-                try source.parse(content.bytes)
+                text throws(AccessFileSource.Failure) in
+                try source.parse(text)
             }
         }
         guard rules != nil || links != nil || !requests.isEmpty else { return }
@@ -226,18 +226,18 @@ final class ConfigurationKeeper: Sendable {
     /// - Returns: nil if there is nothing new.
     private func read<Value>(
         _ cause: ReloadCause,
-        _ source: () throws(AccessFileSource.Failure) -> TrustedFile.Content,
-        remembering key: WritableKeyPath<State, TrustedFile.Content?>,
-        _ parse: (TrustedFile.Content) throws(AccessFileSource.Failure) -> Value
+        _ source: () throws(AccessFileSource.Failure) -> [UInt8],
+        remembering key: WritableKeyPath<State, [UInt8]?>,
+        _ parse: ([UInt8]) throws(AccessFileSource.Failure) -> Value
     ) -> Result<Value, AccessFileSource.Failure>? {
         do throws(AccessFileSource.Failure) {
-            let content = try source()
+            let text = try source()
             let isNew = state.withLock { state in
-                defer { state[keyPath: key] = content }
-                return state[keyPath: key] != content
+                defer { state[keyPath: key] = text }
+                return state[keyPath: key] != text
             }
             // Names may have come to mean others: who asks gets a fresh look.
-            return isNew || cause.isWish ? .success(try parse(content)) : nil
+            return isNew || cause.isWish ? .success(try parse(text)) : nil
         } catch {
             if case .unreadable = error { state.withLock { $0[keyPath: key] = nil } }
             return .failure(error)

@@ -16,25 +16,10 @@ extension LinkKeyFile {
 
     /// Writes a new file, mode 0600; refuses to replace one.
     public borrowing func create(path: String) throws(SigningError) {
-        try write(path: path, flags: O_CREAT | O_EXCL | O_WRONLY)
-    }
-
-    /// Replaces the file at once or not at all.
-    public borrowing func replace(path: String) throws(SigningError) {
-        let temporary = path + ".new"
-        unsafe unlink(temporary)
-        try write(path: temporary, flags: O_CREAT | O_EXCL | O_WRONLY)
-        guard unsafe rename(temporary, path) == 0 else {
-            let error = GuardedFile.failure(path, "cannot be replaced")
-            unsafe unlink(temporary)
-            throw error
-        }
-    }
-
-    private borrowing func write(path: String, flags: Int32) throws(SigningError) {
         var text = try text()
         defer { SecretText.overwrite(&text) }
-        let file = unsafe open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        let flags = O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW
+        let file = unsafe open(path, flags, 0o600)
         guard file >= 0 else { throw GuardedFile.failure(path, "cannot be created") }
         defer { close(file) }
         let isWritten = unsafe text.withUnsafeBytes { bytes in
@@ -46,6 +31,13 @@ extension LinkKeyFile {
             unsafe unlink(path)
             throw error
         }
+    }
+
+    /// Lends the text of the file, secrets included; it is overwritten afterwards.
+    public borrowing func withText(_ use: (Span<UInt8>) throws -> Void) throws {
+        var text = try text()
+        defer { SecretText.overwrite(&text) }
+        try use(text.span)
     }
 }
 

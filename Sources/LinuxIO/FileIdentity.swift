@@ -7,12 +7,14 @@ struct FileIdentity: Equatable, Sendable {
     let inode: UInt64
     let mode: UInt32
     let userID: UInt32
+    let groupID: UInt32
 
     init(_ status: stat) {
         device = UInt64(status.st_dev)
         inode = UInt64(status.st_ino)
         mode = status.st_mode
         userID = status.st_uid
+        groupID = status.st_gid
     }
 
     var isSocket: Bool { mode & S_IFMT == S_IFSOCK }

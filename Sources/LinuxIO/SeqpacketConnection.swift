@@ -13,10 +13,10 @@ let socketFlags = Int32(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
 ///
 /// The corresponding C functions are `socket` and `connect`.
 public func connectSeqpacket(path: String) throws(KernelError) -> OwnedDescriptor {
-    if path.utf8.count <= SocketDirectory.addressBytesMax {
+    if path.utf8.count <= DirectoryEntry.addressBytesMax {
         return try connectSeqpacket(address: path)
     }
-    let directory = try SocketDirectory(of: path)
+    let directory = try DirectoryEntry(of: path)
     return try connectSeqpacket(address: directory.address)
 }
 

@@ -46,14 +46,14 @@ public enum SocketPathError: Error, Equatable, CustomStringConvertible {
 /// The lock file `<path>.lock` settles which of several brokers may replace a socket that a
 /// crash left behind. It may outlive its holder; only the flock on it counts.
 struct SocketPath: ~Copyable, Sendable {
-    let directory: SocketDirectory
+    let directory: DirectoryEntry
     private let lock: OwnedDescriptor
 
     private static let lockAttemptsMax = 16
 
     /// Takes the lock and removes a stale socket.
     init(claiming path: String) throws(SocketPathError) {
-        let directory = try at(path) { () throws(KernelError) in try SocketDirectory(of: path) }
+        let directory = try at(path) { () throws(KernelError) in try DirectoryEntry(of: path) }
         let lock = try SocketPath.takeLock(directory)
         try SocketPath.removeStaleSocket(directory)
         self.directory = directory
@@ -69,14 +69,14 @@ struct SocketPath: ~Copyable, Sendable {
         try directory.unlink(name)
     }
 
-    private static func lockName(_ directory: borrowing SocketDirectory) -> String {
+    private static func lockName(_ directory: borrowing DirectoryEntry) -> String {
         directory.name + ".lock"
     }
 
     /// A former holder may unlink the file between our open and our flock; then we hold a
     /// lock that nobody else sees. So the name is looked up again after locking.
     private static func takeLock(
-        _ directory: borrowing SocketDirectory
+        _ directory: borrowing DirectoryEntry
     ) throws(SocketPathError) -> OwnedDescriptor {
         let path = directory.path
         let lockPath = path + ".lock"
@@ -108,7 +108,7 @@ struct SocketPath: ~Copyable, Sendable {
     /// A program that does not use our lock may bind between the probe and the unlink, and
     /// lose its name to us: only the lock can prevent that.
     private static func removeStaleSocket(
-        _ directory: borrowing SocketDirectory
+        _ directory: borrowing DirectoryEntry
     ) throws(SocketPathError) {
         let path = directory.path
         let name = directory.name

@@ -26,9 +26,8 @@ public struct TrustedFileError: Error, Equatable, CustomStringConvertible {
 /// The directory stays open, and everything is done through it: what was checked is what is read
 /// and replaced.
 public struct TrustedFile: ~Copyable, Sendable {
-    public let path: String
-    private let name: String
-    private let directory: OwnedDescriptor
+    public var path: String { place.path }
+    private let place: DirectoryEntry
     private let trustedUIDs: [UInt32]
 
     /// Checks the directories of a path. A relative one begins at the working directory.
@@ -52,29 +51,19 @@ public struct TrustedFile: ~Copyable, Sendable {
             current = next
         }
         precondition(path.hasPrefix("/") && !last.isEmpty)
-        self.path = path
-        name = last
-        directory = current
+        place = DirectoryEntry(path: path, name: last, directory: current)
         self.trustedUIDs = trustedUIDs
-    }
-
-    /// What was read, and what belongs to the file besides its bytes.
-    public struct Content: Equatable, Sendable {
-        public var bytes: [UInt8]
-        var userID: UInt32
-        var groupID: UInt32
-        var mode: UInt32
     }
 
     /// Reads the whole file after checking it.
     ///
     /// The corresponding C functions are `openat`, `fstat` and `read`.
-    public func read(bytesMax: Int) throws(TrustedFileError) -> Content {
+    public func read(bytesMax: Int) throws(TrustedFileError) -> [UInt8] {
         precondition(bytesMax > 0, "1 byte or more")
         let file: OwnedDescriptor
         do throws(KernelError) {
             // Without waiting for a writer, should it be a FIFO.
-            file = try open(name, O_RDONLY | O_NONBLOCK)
+            file = try place.open(place.name, flags: O_RDONLY | O_NONBLOCK)
         } catch {
             if error.errno == .tooManySymbolicLinkLevels {
                 throw Self.symbolicLink(path)
@@ -93,23 +82,15 @@ public struct TrustedFile: ~Copyable, Sendable {
         guard status.st_size <= bytesMax else {
             throw TrustedFileError("\(path): larger than \(bytesMax) bytes")
         }
-        let bytes: [UInt8]
         do throws(KernelError) {
-            bytes = try readAll(file, bytesExpected: Int(status.st_size), bytesMax: bytesMax)
+            return try readAll(file, bytesExpected: Int(status.st_size), bytesMax: bytesMax)
         } catch {
             throw TrustedFileError(path, error)
         }
-        return Content(
-            bytes: bytes, userID: identity.userID, groupID: status.st_gid,
-            mode: identity.permissions)
     }
 
-    /// Puts a new file in place of the old one, or leaves that as it is: written and synced under
-    /// another name in the same directory, then renamed. Owner, group and mode are kept. Edits
-    /// wait for each other, so that none is lost.
-    ///
-    /// The corresponding C functions are `openat`, `flock`, `ftruncate`, `write`, `fchown`,
-    /// `fchmod`, `fsync` and `renameat`.
+    /// Puts a new file in place of the old one, or leaves that as it is. Edits wait for each other,
+    /// so that none is lost: see `FileDraft`.
     ///
     /// - Parameters:
     ///   - bytesMax: what the old file may have.
@@ -117,15 +98,15 @@ public struct TrustedFile: ~Copyable, Sendable {
     ///   - change: gets the old file, nil if there is none, and gives the bytes of the new one.
     public func edit<Failure: Error>(
         bytesMax: Int, failure: (TrustedFileError) -> Failure,
-        _ change: (Content?) throws(Failure) -> [UInt8]
+        _ change: ([UInt8]?) throws(Failure) -> [UInt8]
     ) throws(Failure) {
-        let draft: Draft
-        do throws(TrustedFileError) {
-            draft = try openDraft()
+        let draft: FileDraft
+        do throws(KernelError) {
+            draft = try FileDraft(of: place)
         } catch {
-            throw failure(error)
+            throw failure(unchanged(error))
         }
-        let old: Content?
+        let old: [UInt8]?
         do throws(TrustedFileError) {
             old = try readIfThere(bytesMax: bytesMax)
         } catch {
@@ -133,50 +114,23 @@ public struct TrustedFile: ~Copyable, Sendable {
         }
         let new = try change(old)
         do throws(KernelError) {
-            try draft.write(new, like: old)
-            try draft.take(place: name)
+            try draft.takePlace(with: new.span, modeIfNew: 0o644)
         } catch {
-            throw failure(TrustedFileError("\(path) is unchanged: \(error)"))
+            throw failure(unchanged(error))
         }
     }
 
-    private func readIfThere(bytesMax: Int) throws(TrustedFileError) -> Content? {
+    private func unchanged(_ error: KernelError) -> TrustedFileError {
+        TrustedFileError("\(path) is unchanged: \(error)")
+    }
+
+    private func readIfThere(bytesMax: Int) throws(TrustedFileError) -> [UInt8]? {
         do throws(TrustedFileError) {
             return try read(bytesMax: bytesMax)
         } catch {
             if error.isMissing { return nil }
             throw error
         }
-    }
-
-    /// Waits until nobody else edits the file.
-    private func openDraft() throws(TrustedFileError) -> Draft {
-        let draftName = ".\(name).new"
-        do throws(KernelError) {
-            while true {
-                let draft = Draft(
-                    file: try open(draftName, O_WRONLY | O_CREAT, mode: 0o600), name: draftName,
-                    directory: try open(".", O_RDONLY | O_DIRECTORY))
-                // In a sticky directory somebody else may have put something there.
-                guard draft.isOurs else {
-                    throw KernelError(call: "open \(draftName)", errno: .fileExists)
-                }
-                try draft.lock()
-                if draft.isInPlace { return draft }
-            }
-        } catch {
-            throw TrustedFileError("\(path) is unchanged: \(error)")
-        }
-    }
-
-    private func open(
-        _ name: String, _ flags: Int32, mode: UInt32 = 0
-    ) throws(KernelError) -> OwnedDescriptor {
-        let number = directory.rawValue
-        return OwnedDescriptor(
-            adopting: try kernelTry("open \(name)") {
-                unsafe clinux_openat(number, name, flags | O_NOFOLLOW | O_CLOEXEC, mode)
-            })
     }
 
     // MARK: Checks
@@ -245,69 +199,6 @@ public struct TrustedFile: ~Copyable, Sendable {
         TrustedFileError(
             "\(path) is a symbolic link, which may be pointed elsewhere: name the file by its "
                 + "real path, see `realpath \(path)`")
-    }
-}
-
-/// The file that will take the place of another. Whoever has it locked is the only one who edits:
-/// nobody but its owner can open it, so that nobody else can hold the lock, as everybody could
-/// who may open the directory. It is removed with this value, if it has not taken the place.
-private struct Draft: ~Copyable {
-    let file: OwnedDescriptor
-    let name: String
-    let directory: OwnedDescriptor
-
-    /// Whether we, or root, made it, and it has no other name: it is nobody else's to write to,
-    /// and no file of ours that somebody wants to be overwritten.
-    var isOurs: Bool {
-        var status = stat()
-        guard unsafe fstat(file.rawValue, &status) == 0 else { return false }
-        let identity = FileIdentity(status)
-        return identity.isRegularFile && status.st_nlink <= 1
-            && (identity.userID == geteuid() || identity.userID == 0)
-    }
-
-    /// Whether its name still stands for it: whoever had it before may have put it in place.
-    var isInPlace: Bool {
-        let named = try? fileIdentity(of: name, in: directory.rawValue)
-        guard let named, let own = fileIdentity(file.rawValue) else { return false }
-        return named.isSameFile(as: own)
-    }
-
-    func lock() throws(KernelError) {
-        let number = file.rawValue
-        try kernelTry("flock \(name)") { flock(number, LOCK_EX) }
-    }
-
-    func write(_ bytes: [UInt8], like old: TrustedFile.Content?) throws(KernelError) {
-        let number = file.rawValue
-        // A process that was killed may have left some.
-        try kernelTry("ftruncate \(name)") { ftruncate(number, 0) }
-        var written = 0
-        while written < bytes.count {
-            written += try kernelTry("write \(name)") {
-                unsafe bytes.withUnsafeBytes { all in
-                    let rest = unsafe UnsafeRawBufferPointer(rebasing: all[written...])
-                    return unsafe Glibc.write(number, rest.baseAddress, rest.count)
-                }
-            }
-        }
-        if let old {
-            try kernelTry("fchown \(name)") { fchown(number, old.userID, old.groupID) }
-        }
-        let mode = old?.mode ?? 0o644
-        try kernelTry("fchmod \(name)") { fchmod(number, mode_t(mode)) }
-        try kernelTry("fsync \(name)") { fsync(number) }
-    }
-
-    func take(place: String) throws(KernelError) {
-        precondition(place != name, "it has a name of its own")
-        let number = directory.rawValue
-        try kernelTry("renameat") { unsafe renameat(number, name, number, place) }
-        try kernelTry("fsync") { fsync(number) }
-    }
-
-    deinit {
-        if isInPlace { _ = unsafe unlinkat(directory.rawValue, name, 0) }
     }
 }
 

@@ -158,6 +158,7 @@ struct AccessFileSourceTests {
         }
         let text = try #require(failure).description
         #expect(text.contains(".acl.toml.new"), "\(text)")
+        #expect(FileManager.default.fileExists(atPath: draft), "it is not ours to remove")
         #expect(try String(contentsOfFile: other, encoding: .utf8) == "precious")
         #expect(try String(contentsOfFile: path, encoding: .utf8) == valid)
     }

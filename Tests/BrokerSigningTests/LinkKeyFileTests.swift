@@ -40,21 +40,20 @@ struct LinkKeyFileTests {
     }
 
     @Test func `rotation goes from next over current to previous`() throws {
-        let directory = try TemporaryDirectory()
-        let path = directory.path(of: "edge.key")
-        try LinkKeyFile.generate(created: "first").create(path: path)
-        var file = try LinkKeyFile.read(path: path)
+        func written(_ file: borrowing LinkKeyFile) throws -> [LinkKeyFile.Entry] {
+            var entries: [LinkKeyFile.Entry] = []
+            try file.withText { text in entries = try LinkKeyFile(parsing: text).entries }
+            return entries
+        }
+        var file = try LinkKeyFile.generate(created: "first")
         let first = file.entry(in: .current)?.id
         try file.addNext(created: "second")
         let second = file.entry(in: .next)?.id
-        try file.replace(path: path)
+        #expect(try written(file).map(\.id) == [first, second])
+        #expect(try written(file).map(\.state) == [.current, .next])
         file.promote()
-        try file.replace(path: path)
-        let read = try LinkKeyFile.read(path: path)
-        let entries = read.entries
-        #expect(entries.first { $0.id == first }?.state == .previous)
-        #expect(entries.first { $0.id == second }?.state == .current)
-        #expect(entries.count == 2)
+        #expect(try written(file).map(\.id) == [first, second])
+        #expect(try written(file).map(\.state) == [.previous, .current])
     }
 
     @Test func `a key keeps its secret through rotation`() throws {

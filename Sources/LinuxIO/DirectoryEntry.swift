@@ -2,11 +2,11 @@ import CLinux
 import Glibc
 import SystemPackage
 
-/// The directory of a socket path, held open, and the name in it.
+/// The directory of a path, held open, and the name in it.
 ///
 /// Everything that is done to the name goes through the held directory, so it is done in one
 /// and the same place even if somebody renames a directory above it meanwhile.
-struct SocketDirectory: ~Copyable, Sendable {
+struct DirectoryEntry: ~Copyable, Sendable {
     /// The longest path that `sockaddr_un` holds, without the NUL.
     static let addressBytesMax = 107
 
@@ -30,15 +30,20 @@ struct SocketDirectory: ~Copyable, Sendable {
         let number = try kernelTry("open directory") {
             unsafe clinux_openat(AT_FDCWD, parent, CLINUX_O_PATH | O_DIRECTORY | O_CLOEXEC, 0)
         }
-        directory = OwnedDescriptor(adopting: number)
-        name = String(last)
+        self.init(path: path, name: String(last), directory: OwnedDescriptor(adopting: number))
+    }
+
+    /// - Parameter path: what the name is called in messages.
+    init(path: String, name: String, directory: consuming OwnedDescriptor) {
         self.path = path
+        self.name = name
+        self.directory = directory
     }
 
     /// A path for `bind` and `connect` that fits into a socket address: the path itself, or a
     /// way through the held directory.
     var address: String {
-        if path.utf8.count <= SocketDirectory.addressBytesMax { return path }
+        if path.utf8.count <= DirectoryEntry.addressBytesMax { return path }
         return "/proc/self/fd/\(directory.rawValue)/\(name)"
     }
 
@@ -74,5 +79,14 @@ struct SocketDirectory: ~Copyable, Sendable {
         } catch {
             if error.errno != .noSuchFileOrDirectory { throw error }
         }
+    }
+
+    /// Takes the place of another name in the directory, for good.
+    ///
+    /// The corresponding C functions are `renameat` and `fsync`.
+    func rename(to other: String) throws(KernelError) {
+        let number = directory.rawValue
+        try kernelTry("renameat") { unsafe renameat(number, name, number, other) }
+        try kernelTry("fsync") { fsync(number) }
     }
 }
