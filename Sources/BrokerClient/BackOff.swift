@@ -1,19 +1,19 @@
 /// How long to wait before the next attempt to connect.
-struct BackOff {
+package struct BackOff {
     private let policy: BrokerClient.ReconnectPolicy
     private var failures = 0
 
-    init(_ policy: BrokerClient.ReconnectPolicy) {
+    package init(_ policy: BrokerClient.ReconnectPolicy) {
         self.policy = policy
     }
 
     /// A session has begun.
-    mutating func reset() {
+    package mutating func reset() {
         failures = 0
     }
 
     /// Nanoseconds to wait now, or nil if there is to be no further attempt.
-    mutating func next() -> UInt64? {
+    package mutating func next() -> UInt64? {
         var generator = SystemRandomNumberGenerator()
         return next(using: &generator)
     }

@@ -55,6 +55,14 @@ struct MessageRenderer {
         }
     }
 
+    /// Messages may be missing at this place: another session begins.
+    mutating func appendReconnection() {
+        switch style {
+        case .json: buffer.append("{\"event\":\"reconnected\"}\n")
+        case .text, .template: return
+        }
+    }
+
     /// To be called once what is in the buffer has been written.
     mutating func removeAll() {
         buffer.removeAll(keepingCapacity: true)

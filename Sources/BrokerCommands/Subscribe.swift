@@ -15,7 +15,8 @@ struct Subscribe: AsyncParsableCommand {
             that is another process or user, topic, payload. Control characters and bytes that \
             are not UTF-8 are shown as \\n, \\xNN and so on; with -F only on a terminal.
             JSON: one object a line; a payload that is not UTF-8 is in base64; messages that \
-            were lost show as {"count":N,"event":"lost"}.
+            were lost show as {"count":N,"event":"lost"}; with --reconnect, \
+            {"event":"reconnected"} stands where messages may have been missed.
 
             Ends with status 0 at -C messages, at SIGINT, SIGTERM, and at -W without -C; with 1 \
             if -W comes before -C messages did; with 75 if it read too slowly.
@@ -71,6 +72,16 @@ struct Subscribe: AsyncParsableCommand {
             "Bytes the broker may queue for this subscriber; 0: the broker's default.",
             valueName: "bytes"))
     var queueBytes: UInt32 = 0
+
+    @Flag(
+        name: .customLong("reconnect"),
+        help: ArgumentHelp(
+            "Wait for a broker that is not there, and connect again when it stops.",
+            discussion: """
+                Standard error says when there is no broker and when there is one again. What is \
+                published in between is missed. Refusals end the command as ever.
+                """))
+    var reconnects = false
 
     @Flag(name: [.short, .long], help: "Say more on standard error.")
     var verbose = false

@@ -27,19 +27,7 @@ struct SubscribeRun {
         // Before anything is printed: whoever sees output may send the signal.
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
         do {
-            let client = try await BrokerClient.connect(
-                command.connection.configuration(clientName: "broker sub"))
-            if command.verbose {
-                diagnostics.note(client.session.sentence(path: command.connection.path))
-            }
-            let subscription = try await client.subscribe(
-                to: command.filters, options: options)
-            if command.verbose {
-                diagnostics.note("subscribed to \(command.filters.joined(separator: " "))")
-            }
-            let end = try await end(of: subscription, client.session, signals)
-            await client.close()
-            try judge(end)
+            try judge(try await end(signals))
         } catch let error as BrokerClientError {
             throw command.connection.failure(error)
         }
@@ -61,11 +49,9 @@ struct SubscribeRun {
     }
 
     /// Whatever ends first ends the others.
-    private func end(
-        of subscription: Subscription, _ session: BrokerSession, _ signals: UnixSignalsSequence
-    ) async throws -> End {
+    private func end(_ signals: UnixSignalsSequence) async throws -> End {
         try await withThrowingTaskGroup(of: End.self) { group in
-            group.addTask { try await printMessages(of: subscription, session) }
+            group.addTask { try await printSessions() }
             group.addTask {
                 for await _ in signals {
                     endSoon()
@@ -93,31 +79,103 @@ struct SubscribeRun {
         }
     }
 
-    private func printMessages(
-        of subscription: Subscription, _ session: BrokerSession
-    ) async throws -> End {
+    /// One session after the other with --reconnect, otherwise one.
+    private func printSessions() async throws -> End {
+        var printing = Printing(left: command.count ?? .max)
+        var reconnection = Reconnection()
+        while true {
+            do {
+                return try await printSession(&printing)
+            } catch let error as BrokerClientError {
+                let session = printing.began.map { printing.clock.now - $0 }
+                guard command.reconnects,
+                    let delay = reconnection.delay(after: error, session: session)
+                else { throw error }
+                sayAway(error, &printing)
+                try? await Task.sleep(for: delay)
+                if Task.isCancelled { return .finished }
+            }
+        }
+    }
+
+    /// What goes on from one session to the next.
+    private struct Printing {
         let output = Output()
+        let clock = ContinuousClock()
+        /// Messages that -C still lets through.
+        var left: Int
+        /// When the session that lasts began.
+        var began: ContinuousClock.Instant?
+        var hadSession = false
+        /// Whether it was said that there is no broker.
+        var isAway = false
+    }
+
+    private func sayAway(_ error: BrokerClientError, _ printing: inout Printing) {
+        printing.began = nil
+        guard !printing.isAway else { return }
+        printing.isAway = true
+        let what = printing.hadSession ? "disconnected" : "not connected"
+        let reason = command.connection.failure(error).message
+        diagnostics.note("\(what), waiting for the broker: \(reason)")
+    }
+
+    private func sayBack(
+        _ renderer: inout MessageRenderer, _ printing: inout Printing
+    ) throws {
+        defer {
+            printing.isAway = false
+            printing.hadSession = true
+            printing.began = printing.clock.now
+        }
+        guard printing.isAway else { return }
+        guard printing.hadSession else { return diagnostics.note("connected") }
+        diagnostics.note("connected again: messages sent in between may have been missed")
+        renderer.appendReconnection()
+        try flush(&renderer, printing.output)
+    }
+
+    private func printSession(_ printing: inout Printing) async throws -> End {
+        let client = try await BrokerClient.connect(
+            command.connection.configuration(clientName: "broker sub"))
+        if command.verbose {
+            diagnostics.note(client.session.sentence(path: command.connection.path))
+        }
+        let subscription = try await client.subscribe(to: command.filters, options: options)
+        if command.verbose {
+            diagnostics.note("subscribed to \(command.filters.joined(separator: " "))")
+        }
         var renderer = MessageRenderer(
             style: MessageRenderer.Style(command.format, template: command.template),
-            brokerName: session.brokerName, toTerminal: output.isTerminal)
-        var left = command.count ?? .max
+            brokerName: client.session.brokerName, toTerminal: printing.output.isTerminal)
+        try sayBack(&renderer, &printing)
+        let end = try await printMessages(of: subscription, &renderer, &printing)
+        // A task of its own says goodbye even if this one was cancelled.
+        await Task { await client.close() }.value
+        return end
+    }
+
+    private func printMessages(
+        of subscription: Subscription, _ renderer: inout MessageRenderer,
+        _ printing: inout Printing
+    ) async throws -> End {
         for try await batch in subscription.batches {
             var lost = batch.lost
             try batch.forEach { message throws in
-                guard left > 0 else { return }
+                guard printing.left > 0 else { return }
                 if message.lostBefore > 0 {
                     lost -= min(lost, message.lostBefore)
                     note(renderer.appendLoss(count: message.lostBefore))
                 }
                 renderer.append(MessageFields(message))
-                left -= 1
+                printing.left -= 1
                 if renderer.buffer.count >= Self.outputBytesTarget {
-                    try flush(&renderer, output)
+                    try flush(&renderer, printing.output)
                 }
             }
-            if lost > 0 && left > 0 { note(renderer.appendLoss(count: lost)) }
-            try flush(&renderer, output)
-            if left == 0 { return .enough }
+            if lost > 0 && printing.left > 0 { note(renderer.appendLoss(count: lost)) }
+            try flush(&renderer, printing.output)
+            if printing.left == 0 { return .enough }
         }
         return .finished
     }
