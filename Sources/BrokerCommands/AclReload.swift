@@ -26,10 +26,13 @@ struct AclReload: AsyncParsableCommand {
         }
         let diagnostics = Diagnostics(command: "acl reload")
         for warning in answer.warnings { diagnostics.note("warning: \(warning)") }
+        let change =
+            answer.changed == false
+            ? ", as before"
+            : "; \(counted(answer.subscriptionsEnded, "subscription")) ended, "
+                + "\(counted(answer.deliveriesWithdrawn, "queued message")) withdrawn"
         try Output().write(
-            "\(counted(answer.rules, "rule")) in force; "
-                + "\(counted(answer.subscriptionsEnded, "subscription")) ended, "
-                + "\(counted(answer.deliveriesWithdrawn, "queued message")) withdrawn\n"
+            "\(counted(answer.rules, "rule")) in force\(change)\n"
                 + (answer.links.map(Self.text) ?? ""))
     }
 

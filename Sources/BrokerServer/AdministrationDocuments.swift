@@ -134,6 +134,8 @@ package struct RecentDocument: Codable, Sendable {
 /// Answer to `acl.reload`.
 package struct ReloadDocument: Codable, Sendable {
     package var applied: Bool
+    /// False: the rules are as before. Absent: a broker that does not say.
+    package var changed: Bool?
     package var path: String?
     package var rules: Int
     package var warnings: [String]

@@ -33,8 +33,10 @@ struct ConfigurationInForce: Sendable {
         } catch {
             throw ServerError("the links cannot be used:\n\(error)")
         }
-        if let rules, let loadedRules {
-            let compiled = CompiledRules(loadedRules.file, from: rules)
+        let compiled = rules.flatMap { source in
+            loadedRules.map { CompiledRules($0.file, from: source) }
+        }
+        if let compiled {
             (policy, quotas, rulesStatus) = (compiled.policy, compiled.quotas, compiled.status)
         } else {
             policy = configuration.isOpen ? .open(brokerUID: uid) : .ownerOnly(brokerUID: uid)
@@ -49,7 +51,10 @@ struct ConfigurationInForce: Sendable {
         }
         do throws(KernelError) {
             keeper = try ConfigurationKeeper(
-                rules: rules.flatMap { source in loadedRules.map { (source, $0.text) } },
+                rules: rules.flatMap { source in
+                    guard let loadedRules, let compiled else { return nil }
+                    return (source, loadedRules.text, compiled)
+                },
                 links: linkFile.flatMap { source in loadedLinks.map { (source, $0.text) } },
                 deliver: { control.deliver($0) })
         } catch {

@@ -7,7 +7,7 @@ package enum ReloadCause: String, Sendable {
     case signal
     case request
     case change
-    /// What was in the way of the links may be gone.
+    /// What was in the way may be gone.
     case retry
 
     /// Whether somebody wants to have it done, whatever the file holds.
@@ -27,20 +27,34 @@ struct CompiledRules: Sendable {
         status = RulesStatus(policy, path: source.path, warnings: file.warnings.report())
         warningCount = file.warnings.count
     }
+
+    func isSame(as other: CompiledRules) -> Bool {
+        policy == other.policy && quotas == other.quotas
+            && status.warnings == other.status.warnings
+    }
+}
+
+/// What came of reading the access file.
+enum RulesReading: Sendable {
+    case changed(CompiledRules)
+    /// The rules in force.
+    case asBefore
+    case unusable(AccessFileSource.Failure)
 }
 
 /// What came of reading it: each file whole, or why nothing changes. Nil: there is no such file,
-/// or it is as before.
+/// or nobody asked and it is as before.
 struct ReloadOutcome: Sendable {
     let cause: ReloadCause
-    let rules: Result<CompiledRules, AccessFileSource.Failure>?
+    let rules: RulesReading?
     let links: Result<[LinkSettings], AccessFileSource.Failure>?
     /// Administrators who wait for an answer.
     let requests: [Effects.AdminRequest]
 }
 
 /// Reads access file and links on a thread of its own whenever they may have changed: on a signal,
-/// on request, and when something happens in their directories. Reading may block (names are looked
+/// on request, when something happens in their directories, and again and again while the access
+/// file cannot be read. Reading may block (names are looked
 /// up), and reading, compiling and freeing many rules takes time: it is never done on the reactor
 /// thread, which is handed the finished rules and hands back the old ones.
 final class ConfigurationKeeper: Sendable {
@@ -52,6 +66,10 @@ final class ConfigurationKeeper: Sendable {
         /// What the latest outcome was made of; nil: the file could not be read.
         var rules: [UInt8]?
         var links: [UInt8]?
+        /// That there was no access file when it was read last.
+        var missing: AccessFileSource.Failure?
+        /// The rules in force, or about to be.
+        var compiled: CompiledRules?
         /// Rules that are not in force any more, to be freed.
         var discarded: [AccessPolicy] = []
     }
@@ -70,7 +88,7 @@ final class ConfigurationKeeper: Sendable {
     ///   - links: the same of the links.
     ///   - deliver: called on the keeper's thread.
     init(
-        rules: (source: AccessFileSource, text: [UInt8])?,
+        rules: (source: AccessFileSource, text: [UInt8], compiled: CompiledRules)?,
         links: (source: LinkFileSource, text: [UInt8])?,
         deliver: @escaping @Sendable (ReloadOutcome) -> Void
     ) throws(KernelError) {
@@ -79,7 +97,8 @@ final class ConfigurationKeeper: Sendable {
         linksSource = links?.source
         self.deliver = deliver
         wakeUp = try EventFD()
-        state = Lock(State(rules: rules?.text, links: links?.text))
+        state = Lock(
+            State(rules: rules?.text, links: links?.text, compiled: rules?.compiled))
     }
 
     /// What the file of links says could not be done: it is tried again when anything changes.
@@ -166,24 +185,38 @@ final class ConfigurationKeeper: Sendable {
         guard var epoll = parts.epoll.take() else { return }
         // What happened before the watch was there went unnoticed.
         read(.change, [])
-        if let watch = parts.watch.take() {
+        var retry = nextRetry(after: nil)
+        if var watch = parts.watch.take() {
             do throws(KernelError) {
                 try epoll.add(watch.descriptor, token: Self.watchToken, interest: .readable)
             } catch {
                 preconditionFailure("a fresh descriptor can be watched: \(error)")
             }
-            while wait(&epoll, { watch.drain() }) {}
+            while wait(&epoll, &retry, { watch.renew() }) {}
         } else {
-            while wait(&epoll, {}) {}
+            while wait(&epoll, &retry, { false }) {}
         }
     }
 
+    /// - Returns: when to read the access file again; nil: it could be read.
+    private func nextRetry(after last: RetryTimer?) -> RetryTimer? {
+        guard rulesSource != nil, state.withLock({ $0.rules == nil }) else { return nil }
+        let now = Clock.monotonicNanoseconds()
+        var retry = last ?? RetryTimer()
+        if retry.nextNanoseconds <= now { retry.failed(nowNanoseconds: now) }
+        return retry
+    }
+
     /// - Returns: false if it is time to stop.
-    private func wait(_ epoll: inout Epoll, _ drainWatch: () -> Void) -> Bool {
-        let count = epoll.wait(timeoutMilliseconds: -1)
-        let isChanged = (0..<count).contains { epoll.token(at: $0) == Self.watchToken }
+    private func wait(
+        _ epoll: inout Epoll, _ retry: inout RetryTimer?, _ renewWatch: () -> Bool
+    ) -> Bool {
+        let now = Clock.monotonicNanoseconds()
+        let count = epoll.wait(
+            timeoutNanoseconds: retry.map { $0.nextNanoseconds - min($0.nextNanoseconds, now) })
+        let isTold = (0..<count).contains { epoll.token(at: $0) == Self.watchToken }
         wakeUp.drain()
-        if isChanged { drainWatch() }
+        let isChanged = renewWatch() || isTold
         let tasks = state.withLock { state in
             defer {
                 state.isSignalled = false
@@ -200,19 +233,23 @@ final class ConfigurationKeeper: Sendable {
             read(.request, tasks.requests)
         } else if isChanged {
             read(.change, [])
-        } else if tasks.isRetryDue {
+        } else if tasks.isRetryDue || retry != nil {
             read(.retry, [])
         }
+        retry = nextRetry(after: retry)
         return true
     }
 
     private func read(_ cause: ReloadCause, _ requests: [Effects.AdminRequest]) {
-        let rules = (cause == .retry ? nil : rulesSource).flatMap { source in
-            read(cause, source.read, remembering: \.rules) {
+        let rules = rulesSource.flatMap { source in
+            read(
+                cause, { () throws(AccessFileSource.Failure) in try readRules(source, cause) },
+                remembering: \.rules
+            ) {
                 text throws(AccessFileSource.Failure) in
                 CompiledRules(try source.parse(text), from: source)
             }
-        }
+        }.map(compare)
         let links = linksSource.flatMap { source in
             read(cause, source.read, remembering: \.links) {
                 text throws(AccessFileSource.Failure) in
@@ -221,6 +258,36 @@ final class ConfigurationKeeper: Sendable {
         }
         guard rules != nil || links != nil || !requests.isEmpty else { return }
         deliver(ReloadOutcome(cause: cause, rules: rules, links: links, requests: requests))
+    }
+
+    private func readRules(
+        _ source: AccessFileSource, _ cause: ReloadCause
+    ) throws(AccessFileSource.Failure) -> [UInt8] {
+        let missing = state.withLock { $0.missing.take() }
+        do throws(AccessFileSource.Failure) {
+            let text = try source.read()
+            // Nobody has said that it is there, so somebody is still writing it.
+            if cause == .retry, let missing { throw missing }
+            return text
+        } catch {
+            if error.isMissing { state.withLock { $0.missing = error } }
+            throw error
+        }
+    }
+
+    private func compare(
+        _ result: Result<CompiledRules, AccessFileSource.Failure>
+    ) -> RulesReading {
+        switch result {
+        case .failure(let failure):
+            return .unusable(failure)
+        case .success(let rules):
+            let before = state.withLock { state in
+                defer { state.compiled = rules }
+                return state.compiled
+            }
+            return before?.isSame(as: rules) == true ? .asBefore : .changed(rules)
+        }
     }
 
     /// - Returns: nil if there is nothing new.

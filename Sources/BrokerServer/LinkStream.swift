@@ -113,26 +113,6 @@ enum LinkToken {
     static let listener: UInt64 = 0x4000_0000
 }
 
-/// When to try again to reach a peer, or to set links up: later each time, and not all brokers at
-/// the same moment.
-struct LinkBackOff {
-    private static let firstNanoseconds: UInt64 = 100_000_000
-    private static let lastNanoseconds: UInt64 = 10_000_000_000
-
-    private var delayNanoseconds = LinkBackOff.firstNanoseconds
-    private(set) var nextNanoseconds: UInt64 = 0
-
-    mutating func failed(nowNanoseconds: UInt64) {
-        let jittered = UInt64.random(in: delayNanoseconds / 2...delayNanoseconds)
-        nextNanoseconds = nowNanoseconds + jittered
-        delayNanoseconds = min(delayNanoseconds * 2, Self.lastNanoseconds)
-    }
-
-    mutating func succeeded() {
-        delayNanoseconds = Self.firstNanoseconds
-    }
-}
-
 /// The links of this server: listeners, streams, and when to dial.
 struct LinkStreams: ~Copyable {
     static let reloadNanoseconds: UInt64 = 1_000_000_000
@@ -147,7 +127,7 @@ struct LinkStreams: ~Copyable {
     var listeners: [LinkListener?] = []
     var streams: [LinkStream?] = []
     var slots: [LinkConnectionID: Int] = [:]
-    var backOffs: [String: LinkBackOff] = [:]
+    var backOffs: [String: RetryTimer] = [:]
     /// By peer, for status.
     var progress: [String: LinkProgress] = [:]
     /// Links with a stream of ours that has not ended.
@@ -159,7 +139,7 @@ struct LinkStreams: ~Copyable {
     var nextRotationNanoseconds: UInt64 = 0
     /// When the file of links is read again that could not be put into force; nil: it is, or what
     /// stands in it has to be mended first.
-    var fileRetry: LinkBackOff?
+    var fileRetry: RetryTimer?
     /// The broker ends: nothing is due any more.
     var isStopping = false
 
@@ -181,7 +161,7 @@ struct LinkStreams: ~Copyable {
         backOffs = [:]
         for link in settings where link.link.isConnector {
             let kept = restarting.contains(link.peer) ? nil : old[link.peer]
-            backOffs[link.peer] = kept ?? LinkBackOff()
+            backOffs[link.peer] = kept ?? RetryTimer()
         }
         for peer in lookUps.keys where restarting.contains(peer) || backOffs[peer] == nil {
             lookUps[peer] = nil

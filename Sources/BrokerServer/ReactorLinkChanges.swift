@@ -32,7 +32,7 @@ extension Reactor {
                 retryLinks()
             }
         }
-        if cause != .retry || reason != linkFileStatus?.error {
+        if cause.isWish || reason != linkFileStatus?.error {
             logger.error(
                 "links unchanged: the file is not usable",
                 metadata: [LogKey.cause: "\(cause.rawValue)", LogKey.error: "\(reason)"])
@@ -45,7 +45,7 @@ extension Reactor {
     /// yet, a limit that is reached.
     private mutating func retryLinks() {
         guard links.fileRetry == nil else { return }
-        var retry = LinkBackOff()
+        var retry = RetryTimer()
         retry.failed(nowNanoseconds: nowNanoseconds)
         links.fileRetry = retry
     }
@@ -60,6 +60,10 @@ extension Reactor {
     }
 
     private func log(_ changes: LinkChanges, _ cause: ReloadCause) {
+        guard !changes.isEmpty else {
+            logger.notice("links are as before", metadata: [LogKey.cause: "\(cause.rawValue)"])
+            return
+        }
         logger.notice(
             "links changed",
             metadata: [

@@ -11,48 +11,63 @@ extension Reactor {
     /// Puts what was read into force, or says why the old rules and links stay.
     mutating func configurationRead(_ outcome: ReloadOutcome) {
         var document = ReloadDocument(
-            applied: true, path: rulesStatus.path, rules: rulesStatus.rules, warnings: [],
-            subscriptionsEnded: 0, deliveriesWithdrawn: 0)
-        if let rules = outcome.rules { document = rulesRead(rules, outcome.cause) }
+            applied: true, changed: false, path: rulesStatus.path, rules: rulesStatus.rules,
+            warnings: rulesStatus.warnings, subscriptionsEnded: 0, deliveriesWithdrawn: 0)
+        if let rules = outcome.rules { rulesRead(rules, outcome.cause, &document) }
         if let links = outcome.links { document.links = linksRead(links, outcome.cause) }
         for request in outcome.requests { answer(request, document) }
     }
 
+    /// - Parameter document: says what came of it.
     private mutating func rulesRead(
-        _ result: Result<CompiledRules, AccessFileSource.Failure>, _ cause: ReloadCause
-    ) -> ReloadDocument {
-        switch result {
-        case .failure(let failure):
+        _ reading: RulesReading, _ cause: ReloadCause, _ document: inout ReloadDocument
+    ) {
+        switch reading {
+        case .unusable(let failure):
+            if cause.isWish || failure.description != rulesStatus.error {
+                logger.error(
+                    "access rules unchanged: the file is not usable",
+                    metadata: [LogKey.cause: "\(cause.rawValue)", LogKey.error: "\(failure)"])
+            }
             rulesStatus.error = failure.description
-            logger.error(
-                "access rules unchanged: the file is not usable",
-                metadata: [LogKey.cause: "\(cause.rawValue)", LogKey.error: "\(failure)"])
-            return ReloadDocument(
-                applied: false, path: rulesStatus.path, rules: rulesStatus.rules, warnings: [],
-                error: failure.description, subscriptionsEnded: 0, deliveriesWithdrawn: 0)
-        case .success(let rules):
-            let old = broker.policy
-            let change = broker.policyChanged(
-                rules.policy, quotas: rules.quotas, nowNanoseconds: nowNanoseconds,
-                into: &effects)
-            keeper?.discard(old)
-            let changes = rulesStatus.changes + 1
-            rulesStatus = rules.status
-            rulesStatus.changes = changes
+            document.applied = false
+            document.error = failure.description
+        case .asBefore:
+            rulesStatus.error = nil
             logger.notice(
-                "access rules changed",
+                "access rules are as before",
                 metadata: [
-                    LogKey.cause: "\(cause.rawValue)",
-                    LogKey.rules: "\(rulesStatus.rules)",
-                    LogKey.warnings: "\(rules.warningCount)",
-                    LogKey.subscriptionsEnded: "\(change.subscriptionsEnded)",
-                    LogKey.deliveriesWithdrawn: "\(change.deliveriesWithdrawn)",
+                    LogKey.cause: "\(cause.rawValue)", LogKey.rules: "\(rulesStatus.rules)",
                 ])
-            return ReloadDocument(
-                applied: true, path: rulesStatus.path, rules: rulesStatus.rules,
-                warnings: rulesStatus.warnings, subscriptionsEnded: change.subscriptionsEnded,
-                deliveriesWithdrawn: change.deliveriesWithdrawn)
+        case .changed(let rules):
+            let change = put(rules, cause)
+            document.changed = true
+            document.rules = rulesStatus.rules
+            document.warnings = rulesStatus.warnings
+            document.subscriptionsEnded = change.subscriptionsEnded
+            document.deliveriesWithdrawn = change.deliveriesWithdrawn
         }
+    }
+
+    /// Puts rules into force.
+    private mutating func put(_ rules: CompiledRules, _ cause: ReloadCause) -> Broker.PolicyChange {
+        let old = broker.policy
+        let change = broker.policyChanged(
+            rules.policy, quotas: rules.quotas, nowNanoseconds: nowNanoseconds, into: &effects)
+        keeper?.discard(old)
+        let changes = rulesStatus.changes + 1
+        rulesStatus = rules.status
+        rulesStatus.changes = changes
+        logger.notice(
+            "access rules changed",
+            metadata: [
+                LogKey.cause: "\(cause.rawValue)",
+                LogKey.rules: "\(rulesStatus.rules)",
+                LogKey.warnings: "\(rules.warningCount)",
+                LogKey.subscriptionsEnded: "\(change.subscriptionsEnded)",
+                LogKey.deliveriesWithdrawn: "\(change.deliveriesWithdrawn)",
+            ])
+        return change
     }
 
     mutating func administer(_ request: Effects.AdminRequest) {
