@@ -110,7 +110,7 @@ struct ActionArguments: ParsableArguments {
         ValidationError(
             topic.isEmpty
                 ? "which topic?"
-                : "topic \(topic.debugDescription) cannot be used: \(violation)")
+                : "topic \(Printable.quoted(topic)) cannot be used: \(violation)")
     }
 }
 
@@ -174,20 +174,20 @@ struct AclCheck: AsyncParsableCommand {
 
     private func text(_ answer: DecisionDocument, _ advice: AccessAdvice?) -> String {
         let place = answer.line.map { $0 == 0 ? "" : " (line \($0))" } ?? ""
-        let rule = answer.rule.map { "rule \($0.debugDescription)\(place)" }
+        let rule = answer.rule.map { "rule \(Printable.quoted($0))\(place)" }
         var known = ""
         if let name = answer.mapped, let line = answer.mapLine {
             known =
-                "uid \(who.subject.uid) of \(who.origin ?? "") is known as "
-                + "\(name.debugDescription) (map in line \(line))\n"
+                "uid \(who.subject.uid) of \(Printable.escaped(who.origin ?? "")) is known as "
+                + "\(Printable.quoted(name)) (map in line \(line))\n"
         } else if let origin = who.origin, answer.mapped == nil {
-            known = "uid \(who.subject.uid) of \(origin) has no name here\n"
+            known = "uid \(who.subject.uid) of \(Printable.escaped(origin)) has no name here\n"
         }
         if answer.allowed { return known + "allowed: \(rule ?? "")\n" }
-        let what = question.topic.isEmpty ? "" : " \(question.topic.debugDescription)"
+        let what = question.topic.isEmpty ? "" : " \(Printable.quoted(question.topic))"
         let role = answer.role == "opener" ? ", which opened the connection," : ""
         let cause = rule.map { "\($0) denies it" } ?? "no rule allows it"
-        let host = who.origin.map { " of \($0)" } ?? ""
+        let host = who.origin.map { " of \(Printable.escaped($0))" } ?? ""
         var text =
             known
             + "denied: uid \(answer.uid ?? 0)\(host)\(role) may not "
@@ -195,9 +195,9 @@ struct AclCheck: AsyncParsableCommand {
         guard answer.rule == nil, let advice else { return text }
         if let nearest = advice.nearest {
             text +=
-                "nearest: rule \(nearest.name.debugDescription) (line \(nearest.line)), but "
-                + advice.obstacle + "\n"
+                "nearest: rule \(Printable.quoted(nearest.name)) (line \(nearest.line)), but "
+                + Printable.escaped(advice.obstacle) + "\n"
         }
-        return text + "to allow it, add to \(file.path):\n\n" + advice.draft.text
+        return text + "to allow it, add to \(Printable.escaped(file.path)):\n\n" + advice.draft.text
     }
 }

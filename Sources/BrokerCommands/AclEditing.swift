@@ -94,6 +94,6 @@ enum RuleChoice {
             return number - 1
         }
         throw ConfigurationError(
-            "there is no rule \(text.debugDescription): see `broker acl list`")
+            "there is no rule \(Printable.quoted(text)): see `broker acl list`")
     }
 }

@@ -87,8 +87,8 @@ struct AccessLesson {
         unteachable = unique.filter { $0.rule != nil }.map { denial in
             let host = denial.origin.isEmpty ? "" : " of \(denial.origin)"
             return "uid \(denial.uid)\(host) may not \(denial.action) "
-                + "\(denial.topic.debugDescription): rule "
-                + "\((denial.rule ?? "").debugDescription) denies it, and no rule can lift that"
+                + "\(Printable.quoted(denial.topic)): rule "
+                + "\(Printable.quoted(denial.rule ?? "")) denies it, and no rule can lift that"
         }.sorted()
         struct Wish: Hashable {
             let action: String

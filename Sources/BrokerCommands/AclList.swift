@@ -69,7 +69,8 @@ struct AclShow: ParsableCommand {
         case .text:
             let text = AccessFileEdit.text(ofRuleAt: index, in: loaded.text)
             try Output().write(
-                "# \(file.path), line \(document.line)\n\(text)# who: \(document.who)\n")
+                "# \(Printable.escaped(file.path)), line \(document.line)\n\(text)"
+                    + "# who: \(Printable.escaped(document.who))\n")
         }
     }
 }

@@ -62,9 +62,9 @@ struct AclTry: AsyncParsableCommand {
             let place = session.map { " (session \($0))" } ?? ""
             let turn = allowedNow ? "would be denied" : "would be allowed"
             let because =
-                rule.map { " by rule \($0.debugDescription), line \(line ?? 0)" }
+                rule.map { " by rule \(Printable.quoted($0)), line \(line ?? 0)" }
                 ?? ": no rule allows it"
-            return "\(what)\(place): \(action) \(topic.debugDescription) by uid \(uid)\(via) "
+            return "\(what)\(place): \(action) \(Printable.quoted(topic)) by uid \(uid)\(via) "
                 + turn + because
         }
     }

@@ -48,9 +48,20 @@ package struct BrokerCommand: AsyncParsableCommand {
                 exit(failure.status)
             }
         } catch {
-            exit(withError: error)
+            refuse(error)
         }
         exit(.success)
+    }
+
+    /// Usage that is asked for goes to standard output, whatever is wrong to standard error, with
+    /// the arguments that it repeats.
+    private static func refuse(_ error: any Error) -> Never {
+        let status = exitCode(for: error)
+        guard !status.isSuccess else { exit(withError: error) }
+        let diagnostics = Diagnostics(command: "")
+        let lines = fullMessage(for: error).split(separator: "\n", omittingEmptySubsequences: false)
+        for line in lines { diagnostics.writeRaw(Printable.harmless(String(line)) + "\n") }
+        CurrentProcess.exit(status: status.rawValue)
     }
 
     /// As it is typed: `acl remove`, say.

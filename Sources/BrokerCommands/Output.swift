@@ -37,7 +37,7 @@ struct Diagnostics: Sendable {
     var isTerminal: Bool { stream.isTerminal }
 
     func note(_ text: String) {
-        writeRaw("broker \(command): \(Printable.escaped(text))\n")
+        writeRaw("broker \(command): \(Printable.harmless(text))\n")
     }
 
     /// As it is: progress lines move the cursor.

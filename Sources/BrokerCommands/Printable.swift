@@ -38,6 +38,18 @@ enum Printable {
         return String(decoding: buffer, as: UTF8.self)
     }
 
+    /// Escaped, and in quotes, which its own quotes do not end: for a name within other words.
+    static func quoted(_ text: String) -> String {
+        "\"" + escaped(text).replacing("\"", with: "\\\"") + "\""
+    }
+
+    /// As `escaped`, but for words in which names are quoted and escaped already: backslashes are
+    /// those of escapes.
+    static func harmless(_ text: String) -> String {
+        text.split(separator: "\\", omittingEmptySubsequences: false)
+            .map { escaped(String($0)) }.joined(separator: "\\")
+    }
+
     private static let backslash = UInt8(ascii: "\\")
 
     @inline(__always)

@@ -27,13 +27,7 @@ struct PrintableLogHandler<Base: LogHandler>: LogHandler {
 
     func log(event: LogEvent) {
         var event = event
-        event.metadata = event.metadata?.mapValues { .string(Self.printable("\($0)")) }
+        event.metadata = event.metadata?.mapValues { .string(Printable.harmless("\($0)")) }
         base.log(event: event)
-    }
-
-    /// Backslashes are those of escapes already made.
-    private static func printable(_ text: String) -> String {
-        text.split(separator: "\\", omittingEmptySubsequences: false)
-            .map { Printable.escaped(String($0)) }.joined(separator: "\\")
     }
 }

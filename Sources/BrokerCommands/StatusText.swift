@@ -38,7 +38,7 @@ struct StatusText {
         if let error = rules["error"]?.text {
             lines += error.split(separator: "\n").map { "error, old rules kept: \($0)" }
         }
-        return lines.map { Printable.escaped($0) + "\n" }.joined()
+        return lines.map { Printable.harmless($0) + "\n" }.joined()
     }
 
     private mutating func sessionTable() -> TextTable {

@@ -80,7 +80,7 @@ struct NoticeLog {
         var metadata: Logger.Metadata = [LogKey.link: "\(notice.link)"]
         if let reason = notice.reason { metadata[LogKey.reason] = "\(reason)" }
         if !notice.explanation.isEmpty {
-            metadata[LogKey.explanation] = "\(notice.explanation.debugDescription)"
+            metadata[LogKey.explanation] = "\(Self.quoted(notice.explanation))"
         }
         logger.log(level: level, "\(notice.kind.rawValue)", metadata: metadata)
     }
@@ -112,8 +112,22 @@ struct NoticeLog {
                 LogKey.openerPID: "\(notice.opener.pid)",
                 LogKey.openerUID: "\(notice.opener.uid)",
                 // Names and topics in it are the clients' choice: quoted, never bare.
-                LogKey.explanation: "\(notice.explanation.debugDescription)",
+                LogKey.explanation: "\(Self.quoted(notice.explanation))",
             ])
+    }
+
+    /// In quotes, which its own quotes do not end. The names in it are quoted and escaped already:
+    /// backslashes stay as they are.
+    private static func quoted(_ explanation: String) -> String {
+        var result = "\""
+        var isEscaped = false
+        for scalar in explanation.unicodeScalars {
+            if scalar == "\"" && !isEscaped { result += "\\" }
+            result.unicodeScalars.append(scalar)
+            isEscaped = scalar == "\\" && !isEscaped
+        }
+        // An escape that was cut off must not take the quote at the end.
+        return result + (isEscaped ? "\\\"" : "\"")
     }
 
     /// One line for each denial, always with the same words and keys.

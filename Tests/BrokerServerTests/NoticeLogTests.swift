@@ -114,4 +114,16 @@ struct NoticeLogTests {
                 #"link ended explanation="bye" link=edge reason=shuttingDown"#,
             ])
     }
+
+    @Test(
+        "An explanation is one value, whatever quotes and backslashes are in it",
+        arguments: [
+            ("it's", #""it's""#), (#"to "a\"b" now"#, #""to \"a\"b\" now""#),
+            (#"to "a\\": no"#, #""to \"a\\\": no""#), (#"cut off \"#, #""cut off \\""#),
+        ])
+    func explanations(text: String, value: String) {
+        var (log, lines) = makeLog()
+        log.log(LinkNotice(kind: .ended, link: "edge", reason: nil, explanation: text))
+        #expect(lines.all.withLock { $0 } == ["link ended explanation=\(value) link=edge"])
+    }
 }
