@@ -55,7 +55,9 @@ struct AccessFileOption: ParsableArguments {
         do throws(AccessFileSource.Failure) {
             return try source.load()
         } catch {
-            throw CommandFailure(.failure, error.description)
+            let advice =
+                error.isMissing ? "; `broker acl allow` makes one, --acl names another" : ""
+            throw CommandFailure(.failure, error.description + advice)
         }
     }
 
@@ -200,9 +202,11 @@ struct AclEdit {
                 "acl.reload", NoArguments(), as: ReloadDocument.self)
             if let error = answer.error {
                 diagnostics.note("the running broker keeps its old rules: \(error)")
-            } else if answer.path != file.source.path {
+            } else if answer.path == nil {
                 diagnostics.note(
-                    "the running broker uses another file: \(answer.path ?? "none")")
+                    "the running broker was started without rules: start it again to use these")
+            } else if let path = answer.path, path != file.source.path {
+                diagnostics.note("the running broker uses another file: \(path)")
             } else {
                 diagnostics.note("the running broker has \(counted(answer.rules, "rule")) in force")
             }

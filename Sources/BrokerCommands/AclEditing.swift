@@ -55,7 +55,13 @@ struct RuleAddition: ParsableArguments {
             file: file, connection: connection,
             diagnostics: Diagnostics(command: allows ? "acl allow" : "acl deny"))
         try await edit.perform { text throws(ConfigurationError) in
-            AccessFileEdit.appending(draft, to: text)
+            let rules = (try? AccessFile(parsing: text))?.rules ?? []
+            if let same = rules.first(where: { $0.name == draft.name }) {
+                throw ConfigurationError(
+                    "there is a rule \(Printable.quoted(same.name)) already, in line \(same.line): "
+                        + "`broker acl show` shows it, and --name gives this one another name")
+            }
+            return AccessFileEdit.appending(draft, to: text)
         }
     }
 }
@@ -74,13 +80,16 @@ struct AclRemove: AsyncParsableCommand {
     init() {}
 
     func run() async throws {
-        let edit = AclEdit(
-            file: file, connection: connection, diagnostics: Diagnostics(command: "acl remove"))
+        let diagnostics = Diagnostics(command: "acl remove")
+        let edit = AclEdit(file: file, connection: connection, diagnostics: diagnostics)
+        var removed = ""
         try await edit.perform { text throws(ConfigurationError) in
             let rules = try AccessFile(parsing: text).rules
-            return try AccessFileEdit.removing(
-                ruleAt: try RuleChoice.index(of: rule, in: rules), from: text)
+            let index = try RuleChoice.index(of: rule, in: rules)
+            removed = rules[index].name
+            return try AccessFileEdit.removing(ruleAt: index, from: text)
         }
+        diagnostics.note("removed rule \(Printable.quoted(removed))")
     }
 }
 

@@ -14,12 +14,12 @@ struct LinkList: AsyncParsableCommand {
     init() {}
 
     func run() async throws {
-        let links = try await LinkDocument.fetch(connection).links
+        let document = try await LinkDocument.fetch(connection)
         switch format {
-        case .json: try Output().write(try prettyJSON(JSONValue.array(links)))
+        case .json: try Output().write(try prettyJSON(JSONValue.array(document.links)))
         case .text:
             var table = TextTable(["LINK", "STATE", "TLS", "KEY", "SENT", "RECEIVED", "QUEUED"])
-            for link in links {
+            for link in document.links {
                 let cells: [JSONValue?] = [
                     link["link"], link["state"], link["tls"]?["form"], link["keyID"],
                     link["messagesSent"], link["messagesReceived"], link["queuedBytes"],
@@ -28,6 +28,7 @@ struct LinkList: AsyncParsableCommand {
             }
             try Output().write(table.text)
         }
+        if let notice = document.notice { Diagnostics(command: "link list").note(notice) }
     }
 }
 
@@ -70,7 +71,7 @@ struct LinkStatusCommand: AsyncParsableCommand {
         }
     }
 
-    /// - Returns: why the file of links is not in force, if it is not.
+    /// - Returns: why there are no links, or not those of the file.
     private func show() async throws -> String? {
         let document = try await LinkDocument.fetch(connection)
         let links = document.links.filter { name == nil || LinkDocument.text($0["link"]) == name }
@@ -90,7 +91,7 @@ struct LinkStatusCommand: AsyncParsableCommand {
 /// The links in the broker's status document.
 struct LinkDocument {
     let links: [JSONValue]
-    /// Why the file of links is not in force, and when that is tried again.
+    /// Why there are no links, or not those of the file, and when that is tried again.
     let notice: String?
 
     static func fetch(_ connection: ConnectOptions) async throws -> LinkDocument {
@@ -101,13 +102,14 @@ struct LinkDocument {
             await client.close()
             var links: [JSONValue] = []
             if case .array(let values) = document["links"] { links = values }
-            return LinkDocument(links: links, notice: document["linkFile"].flatMap(notice))
+            return LinkDocument(links: links, notice: notice(document["linkFile"]))
         } catch let error as BrokerClientError {
             throw connection.failure(error)
         }
     }
 
-    private static func notice(_ file: JSONValue) -> String? {
+    private static func notice(_ file: JSONValue?) -> String? {
+        guard let file else { return "the broker has no links: it was started without --config" }
         guard case .string(let error) = file["error"] else { return nil }
         var notice = "the links as they are in the file are not in force:\n\(error)"
         if let next = file["nextAttemptMilliseconds"] {

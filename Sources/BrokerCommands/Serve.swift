@@ -209,7 +209,8 @@ struct ServeGreeting {
         if isOpen { return "everybody may publish and subscribe" }
         if let accessFile { return "\(accessFile) says who may do what" }
         let owners = uid == 0 ? "root" : "root and uid \(uid)"
-        return "only \(owners) may publish and subscribe until rules are configured"
+        return "only \(owners) may publish and subscribe until it is started again with rules, "
+            + "see `broker help acl`"
     }
 }
 

@@ -76,7 +76,9 @@ extension Reactor {
             if let keeper {
                 keeper.reload(for: request)
             } else {
-                refuse(request, "the broker was started without a configuration file")
+                refuse(
+                    request,
+                    "the broker was started without rules and links: start it again to use some")
             }
         case "acl.check":
             guard let question = parse(CheckRequest.self, request),

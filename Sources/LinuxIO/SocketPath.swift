@@ -32,7 +32,8 @@ public enum SocketPathError: Error, Equatable, CustomStringConvertible {
 
     private static func advice(_ errno: Errno) -> String {
         switch errno {
-        case .noSuchFileOrDirectory, .notDirectory: "; create the directory first"
+        case .noSuchFileOrDirectory, .notDirectory:
+            "; create the directory first or choose another path"
         case .permissionDenied, .notPermitted, .readOnlyFileSystem:
             "; check who owns the directory and which user runs the broker"
         case .fileNameTooLong: "; the file name alone must be shorter"

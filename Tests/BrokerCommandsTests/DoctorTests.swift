@@ -146,7 +146,7 @@ struct ServeGreetingTests {
         #expect(
             lines(isOpen: false, uid: 1000) == [
                 "listening on /p/b.sock; only root and uid 1000 may publish and subscribe "
-                    + "until rules are configured"
+                    + "until it is started again with rules, see `broker help acl`"
             ])
         #expect(lines(isOpen: false, uid: 0)[0].contains("only root may publish"))
     }

@@ -124,4 +124,38 @@ struct AccessFileChangesTests {
         #expect(try ruled.broker.rules()["changes"] as? Int == 1)
         #expect(logged("access rules changed") == 1)
     }
+
+    @Test func `what is not there yet, or there already, is said with what to do`() throws {
+        let none = ruled.directory.path(of: "none.toml")
+        let missing = try ruled.broker.run(["acl", "list", "--acl", none])
+        #expect(missing.wait() == 1)
+        #expect(missing.errorText.contains("`broker acl allow` makes one"))
+        let add = ["acl", "allow", "publish", "x", "--uid", "1", "--acl", none]
+        #expect(try ruled.broker.run(add).wait() == 0)
+        let text = try String(contentsOfFile: none, encoding: .utf8)
+        let again = try ruled.broker.run(add)
+        #expect(again.wait() == 1)
+        #expect(
+            again.errorText.contains(#"a rule "allow publish x for 1" already, in line 3"#),
+            "\(again.errorText)")
+        #expect(try ruled.broker.run(add + ["--name", "another"]).wait() == 0)
+        let remove = try ruled.broker.run(["acl", "remove", "2", "--acl", none])
+        #expect(remove.wait() == 0)
+        #expect(remove.errorText.contains(#"removed rule "another""#), "\(remove.errorText)")
+        #expect(try String(contentsOfFile: none, encoding: .utf8) == text)
+        for command in ["list", "status"] {
+            let links = try ruled.broker.run(["link", command])
+            #expect(links.wait() == 0)
+            #expect(links.errorText.contains("started without --config"))
+        }
+    }
+
+    @Test func `a broker without rules has to be started again to use some`() throws {
+        let broker = try BrokerUnderTest(["--no-acl"])
+        let allow = try broker.run([
+            "acl", "allow", "publish", "x", "--uid", "1", "--acl", ruled.path,
+        ])
+        #expect(allow.wait() == 0)
+        #expect(allow.errorText.contains("start it again"), "\(allow.errorText)")
+    }
 }
