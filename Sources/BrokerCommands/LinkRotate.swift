@@ -29,12 +29,22 @@ struct LinkRotate: ParsableCommand {
     func run() throws {
         let path = file ?? "\(name).key"
         do {
-            try Output().write(LinkKeyReport.text(path, try Self.rotate(path)))
+            let keys = try Self.rotate(path)
+            try Output().write(LinkKeyReport.text(path, keys))
+            Diagnostics(command: "link rotate").note(Self.whatFollows(keys))
         } catch let error as SigningError {
             throw CommandFailure(.failure, error.description)
         } catch let error as KernelError {
             throw CommandFailure(.failure, "\(path) is unchanged: \(error)")
         }
+    }
+
+    private static func whatFollows(_ keys: [LinkKeyFile.Entry]) -> String {
+        keys.contains { $0.state == .next }
+            ? "carry the file to the other side; then rotate once more on the side that connects, "
+                + "and after that on the other"
+            : "the next key is the current one here; rotate on the other side too, if that has not "
+                + "been done"
     }
 
     /// - Returns: the keys as they are now.

@@ -59,6 +59,10 @@ struct LinkRotateTests {
         }
         for rotation in rotations { #expect(rotation.wait() == 0, "\(rotation.errorText)") }
         let outputs = rotations.map(\.outputText)
+        for (rotation, output) in zip(rotations, outputs) {
+            let isFirstStep = id("next", in: output) != nil
+            #expect(rotation.errorText.contains("carry the file") == isFirstStep)
+        }
         let added = outputs.compactMap { id("next", in: $0) }
         let promoted = outputs.filter { id("next", in: $0) == nil }
         #expect(Set(added).count == 4)

@@ -106,6 +106,7 @@ struct SubscribeReconnectTests {
 
     @Test func `without it the end of the broker is the end`() throws {
         let broker = try serve()
+        waitForError(broker, "listening")
         let subscriber = try run(["sub", "t", "-v"])
         waitForError(subscriber, "subscribed to t")
         stop(broker)
