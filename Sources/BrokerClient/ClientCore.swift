@@ -72,6 +72,36 @@ final class ClientCore: Sendable {
         return room
     }
 
+    /// Several messages, beginning where it went on last time.
+    ///
+    /// - Returns: nil, or what to wait for before trying again with the others.
+    func publish(
+        _ payloads: Span<UInt8>, byteCounts: Span<Int>, from position: inout PayloadPosition,
+        to topic: Span<UInt8>
+    ) throws(BrokerClientError) -> OneShot<Void>? {
+        let largest = PayloadPosition.checkedLargest(of: byteCounts, in: payloads)
+        var mustWake = false
+        let room = try outbox.withLock { (outbox) throws(BrokerClientError) -> OneShot<Void>? in
+            try outbox.checkSize(bodyBytes: topic.count + largest)
+            while position.index < byteCounts.count {
+                let payload = payloads.extracting(position.range(in: byteCounts))
+                let bodyBytes = topic.count + payload.count
+                if let room = try outbox.roomForPublish(bodyBytes: bodyBytes) {
+                    mustWake = outbox.dispatch(.hurries)
+                    return room
+                }
+                outbox.appendPublish(
+                    token: outbox.takePublishToken(), wantsAcknowledgement: false, topic: topic,
+                    payload: payload)
+                position.advance(in: byteCounts)
+            }
+            mustWake = outbox.dispatch(configuration.gathers ? .gathers : .immediate)
+            return nil
+        }
+        if mustWake { wake.signal() }
+        return room
+    }
+
     /// - Returns: nil if the kernel has everything, or what to wait for.
     func flush() throws(BrokerClientError) -> OneShot<Void>? {
         var mustWake = false

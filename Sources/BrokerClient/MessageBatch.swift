@@ -207,6 +207,7 @@ struct BatchCursor {
         }
     }
 
+    @inline(__always)
     mutating func next(in packet: Span<UInt8>) -> DeliverFrame? {
         while let header = nextHeader(in: packet) {
             switch header.type {
@@ -225,6 +226,7 @@ struct BatchCursor {
     }
 
     /// The message that `next` has found. What was lost is told once.
+    @inline(__always)
     @_lifetime(copy packet)
     mutating func view(of frame: DeliverFrame, in packet: Span<UInt8>) -> MessageView {
         guard let sender else { preconditionFailure("a batch was checked before") }
@@ -237,6 +239,7 @@ struct BatchCursor {
             lostBefore: lostBefore)
     }
 
+    @inline(__always)
     private mutating func nextHeader(in packet: Span<UInt8>) -> FrameHeader? {
         do {
             return try frames.next(in: packet)

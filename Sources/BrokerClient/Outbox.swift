@@ -133,8 +133,12 @@ struct Outbox: ~Copyable {
     }
 
     /// - Throws: why nothing may be written any more.
+    @inline(__always)
     func checkOpen() throws(BrokerClientError) {
-        if isOpen { return }
+        if !isOpen { try refuse() }
+    }
+
+    private func refuse() throws(BrokerClientError) {
         if case .ended(let error) = link { throw error }
         if isClosing { throw .closed }
     }
@@ -146,25 +150,36 @@ extension Outbox {
     /// Prepares `current` for one more publish.
     ///
     /// - Returns: nil, or what to wait for before another attempt.
+    @inline(__always)
     mutating func roomForPublish(bodyBytes: Int) throws(BrokerClientError) -> OneShot<Void>? {
         try checkOpen()
-        guard bodyBytes <= messageBytesMax else {
-            throw BrokerClientError(
-                .messageTooLarge(limitBytes: messageBytesMax),
-                "topic and payload have \(bodyBytes) bytes, at most \(messageBytesMax) can be "
-                    + "sent; \(Limits.advice(packetBytesMax: packetBytesMax))")
-        }
+        try checkSize(bodyBytes: bodyBytes)
         let frameBytes = PublishFrame.overheadBytes + bodyBytes
-        if hasPending, pendingBytes + frameBytes > pendingBytesMax {
-            let waiter = OneShot<Void>()
-            roomWaiters.removeAll { $0.isAbandoned }
-            roomWaiters.append(waiter)
-            // Nobody will write until there is room.
-            isHurried = true
-            return waiter
-        }
+        if hasPending, pendingBytes + frameBytes > pendingBytesMax { return waitForRoom() }
         makeRoom(frameBytes)
         return nil
+    }
+
+    private mutating func waitForRoom() -> OneShot<Void> {
+        let waiter = OneShot<Void>()
+        roomWaiters.removeAll { $0.isAbandoned }
+        roomWaiters.append(waiter)
+        // Nobody will write until there is room.
+        isHurried = true
+        return waiter
+    }
+
+    /// - Throws: `.messageTooLarge`.
+    @inline(__always)
+    func checkSize(bodyBytes: Int) throws(BrokerClientError) {
+        if bodyBytes > messageBytesMax { throw tooLarge(bodyBytes: bodyBytes) }
+    }
+
+    private func tooLarge(bodyBytes: Int) -> BrokerClientError {
+        BrokerClientError(
+            .messageTooLarge(limitBytes: messageBytesMax),
+            "topic and payload have \(bodyBytes) bytes, at most \(messageBytesMax) can be "
+                + "sent; \(Limits.advice(packetBytesMax: packetBytesMax))")
     }
 
     /// Prepares `current` for a frame that does not count against `pendingBytesMax`: a request,
@@ -223,8 +238,12 @@ extension Outbox {
             || isEverythingRead(by: socket.descriptor)
     }
 
+    @inline(__always)
     private mutating func makeRoom(_ frameBytes: Int) {
-        if current.isEmpty || current.byteCount + frameBytes <= batchBytes { return }
+        if !current.isEmpty, current.byteCount + frameBytes > batchBytes { finishCurrent() }
+    }
+
+    private mutating func finishCurrent() {
         if case .online(let socket) = link, !isBacklogged {
             sendCurrent(socket)
         } else {
@@ -272,7 +291,8 @@ extension Outbox {
         if let breakage { return .broken(breakage) }
         if isBacklogged { return .blocked }
         if let deadline { return .gathering(untilNanoseconds: deadline) }
-        while spares.count > Self.calmSparesMax { spares.removeLast() }
+        // One by one: there may be as many again soon.
+        if spares.count > Self.calmSparesMax { spares.removeLast() }
         return .everything
     }
 

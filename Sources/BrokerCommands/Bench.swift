@@ -169,12 +169,12 @@ enum BenchStamp {
     /// - Parameters:
     ///   - publisher: who sent it.
     ///   - value: its number, or the time it was to be sent.
-    static func write(publisher: Int, value: UInt64, to payload: inout [UInt8]) {
+    static func write(publisher: Int, value: UInt64, to payload: inout [UInt8], at start: Int = 0) {
         var bytes = payload.mutableSpan
-        precondition(bytes.count >= byteCount)
+        precondition(start >= 0 && bytes.count - start >= byteCount)
         for offset in 0..<8 {
-            bytes[offset] = UInt8(truncatingIfNeeded: UInt64(publisher) >> UInt64(8 * offset))
-            bytes[8 + offset] = UInt8(truncatingIfNeeded: value >> UInt64(8 * offset))
+            bytes[start + offset] = UInt8(truncatingIfNeeded: UInt64(publisher) >> UInt64(8 * offset))
+            bytes[start + 8 + offset] = UInt8(truncatingIfNeeded: value >> UInt64(8 * offset))
         }
     }
 

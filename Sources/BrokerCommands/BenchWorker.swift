@@ -56,21 +56,35 @@ struct BenchWorker: AsyncParsableCommand {
         FileHandle.standardOutput.write(Data("ready\n".utf8))
     }
 
+    private static let runMessagesMax = 64
+    private static let runBytesMax = 65_536
+
     private func publish(_ client: BrokerClient) async throws(BrokerClientError) -> BenchResult {
         let topic = try PreparedTopic("bench/\(publisher)")
-        var payload = [UInt8](repeating: UInt8(ascii: "x"), count: size)
         // Each look at an option goes through the argument parser.
-        let (messages, batch, publisher) = (messages, batch, publisher)
+        let (messages, size, batch, publisher) = (messages, size, batch, publisher)
+        let run = max(1, min(Self.runMessagesMax, Self.runBytesMax / size))
+        // 0: the library decides when it sends.
+        let flushed = batch == 0 ? messages : batch
+        var payloads = [UInt8](repeating: UInt8(ascii: "x"), count: run * size)
+        let byteCounts = [Int](repeating: size, count: run)
         sayReady()
         _ = readLine()
         var result = BenchResult()
         result.startNanoseconds = Clock.monotonicNanoseconds()
-        for index in 0..<messages {
-            BenchStamp.write(publisher: publisher, value: UInt64(index), to: &payload)
-            if try !client.publishIfRoom(payload.span, to: topic) {
-                try await client.publish(payload.span, to: topic)
+        var first = 0
+        while first < messages {
+            let count = min(run, messages - first, flushed - first % flushed)
+            for index in 0..<count {
+                BenchStamp.write(
+                    publisher: publisher, value: UInt64(first + index), to: &payloads,
+                    at: index * size)
             }
-            if batch > 0 && (index + 1) % batch == 0 { try await client.flush() }
+            let counts = byteCounts.span.extracting(first: count)
+            let bytes = payloads.span.extracting(first: count * size)
+            try await client.publish(bytes, byteCounts: counts, to: topic)
+            first += count
+            if batch > 0, first % flushed == 0 { try await client.flush() }
         }
         // Everything is accepted when the broker answers this.
         _ = try await client.ping()

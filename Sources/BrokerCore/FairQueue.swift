@@ -103,8 +103,8 @@ package struct FairQueue {
         inputCount += 1
     }
 
-    /// Takes the next turn out; nil: all who wait are throttled, or nobody waits. `charge` belongs to
-    /// it.
+    /// Takes the next turn out; nil: nobody waits, or all who do are throttled. `charge` belongs
+    /// to it.
     package mutating func next(nowNanoseconds now: UInt64) -> Turn? {
         var least: Int?
         for place in waiting.indices
