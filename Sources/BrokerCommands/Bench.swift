@@ -173,7 +173,8 @@ enum BenchStamp {
         var bytes = payload.mutableSpan
         precondition(start >= 0 && bytes.count - start >= byteCount)
         for offset in 0..<8 {
-            bytes[start + offset] = UInt8(truncatingIfNeeded: UInt64(publisher) >> UInt64(8 * offset))
+            bytes[start + offset] = UInt8(
+                truncatingIfNeeded: UInt64(publisher) >> UInt64(8 * offset))
             bytes[start + 8 + offset] = UInt8(truncatingIfNeeded: value >> UInt64(8 * offset))
         }
     }
