@@ -1,4 +1,3 @@
-import BrokerWire
 import DequeModule
 
 /// Whose turn it is. Each turn is charged to a user, and the user who has had least is next: a
@@ -137,16 +136,16 @@ package struct FairQueue {
 
     /// Charges the user of the latest turn.
     ///
-    /// - Parameter cost: nanoseconds that it took, or as many times more as it is to weigh.
+    /// - Parameters:
+    ///   - cost: nanoseconds that it took, or as many times more as it is to weigh.
+    ///   - spoke: whether a message of the user's was accepted. Who may say nothing, or is new and
+    ///     nobody yet, throttles nobody.
     package mutating func charge(
-        _ cost: UInt64, tookNanoseconds took: UInt64, nowNanoseconds now: UInt64
+        _ cost: UInt64, tookNanoseconds took: UInt64, spoke: Bool, nowNanoseconds now: UInt64
     ) {
         guard let (slot, line) = latest else { return }
         latest = nil
-        // Who is new is nobody yet.
-        if line == .input, users[slot].uid != SenderRecord.noID {
-            users[slot].share.speaks(nowNanoseconds: now)
-        }
+        if spoke { users[slot].share.speaks(nowNanoseconds: now) }
         let wantsMore = share.use(
             took, by: &users[slot].share, hasMore: !users[slot].input.isEmpty, nowNanoseconds: now)
         if wantsMore { throttle(slot, nowNanoseconds: now) }

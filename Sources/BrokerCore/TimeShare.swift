@@ -6,7 +6,7 @@
 struct TimeShare {
     /// Short enough for nobody to notice, long enough for the processors to come to rest.
     static let periodNanoseconds: UInt64 = 1_000_000
-    /// How long somebody counts as speaking after its latest input, and as wanting more after
+    /// How long somebody counts as speaking after its latest message, and as wanting more after
     /// more was waiting.
     static let memoryNanoseconds: UInt64 = 100_000_000
     /// Who has had less in a period is not throttled. Turns are shorter: what took longer was

@@ -122,6 +122,7 @@ struct Reactor: ~Copyable {
 
     private mutating func takeTurn() {
         guard let turn = turns.next(nowNanoseconds: nowNanoseconds) else { return }
+        let accepted = broker.statistics.messagesAccepted
         var weight: UInt64 = 1
         switch turn {
         case .accept:
@@ -139,7 +140,9 @@ struct Reactor: ~Copyable {
         performEffects()
         let end = Clock.monotonicNanoseconds()
         let took = end - nowNanoseconds
-        turns.charge(took * weight, tookNanoseconds: took, nowNanoseconds: end)
+        turns.charge(
+            took * weight, tookNanoseconds: took,
+            spoke: broker.statistics.messagesAccepted != accepted, nowNanoseconds: end)
         nowNanoseconds = end
     }
 

@@ -175,7 +175,7 @@ extension FairQueue {
     fileprivate mutating func next() -> Turn? { next(nowNanoseconds: 0) }
 
     fileprivate mutating func charge(_ cost: UInt64) {
-        charge(cost, tookNanoseconds: cost, nowNanoseconds: 0)
+        charge(cost, tookNanoseconds: cost, spoke: true, nowNanoseconds: 0)
     }
 }
 

@@ -14,8 +14,9 @@ struct TimeShareTests {
         var queue: FairQueue
         var now: UInt64 = 1_000_000_000
         var used: [UInt32: UInt64] = [:]
-        var turns: [UInt32: Int] = [:]
         var idle: UInt64 = 0
+        /// Nothing that they say is accepted.
+        var silent: Set<UInt32> = [SenderRecord.noID]
 
         init(percent: Int, flooders: [UInt32]) {
             queue = FairQueue(inputCostMax: 100_000, busyPercentMax: percent)
@@ -42,8 +43,9 @@ struct TimeShareTests {
             let nanoseconds = took(uid)
             now += nanoseconds
             used[uid, default: 0] += nanoseconds
-            turns[uid, default: 0] += 1
-            queue.charge(nanoseconds, tookNanoseconds: nanoseconds, nowNanoseconds: now)
+            queue.charge(
+                nanoseconds, tookNanoseconds: nanoseconds, spoke: !silent.contains(uid),
+                nowNanoseconds: now)
             return uid
         }
     }
@@ -126,11 +128,13 @@ struct TimeShareTests {
         #expect(Double(desk.idle) < 0.6 * memory)
     }
 
-    @Test("New connections throttle nobody")
-    func newConnections() {
+    @Test("New connections and those who may publish nothing throttle nobody")
+    func silence() {
         var desk = Desk(percent: 10, flooders: [1])
+        desk.silent.insert(2)
         for number in 0..<10_000 {
             if number % 20 == 0 { desk.append(SenderRecord.noID) }
+            if number % 20 == 10 { desk.append(2) }
             _ = desk.step(isFlooding: { $0 == 1 }) { _ in 10_000 }
         }
         #expect(desk.idle == 0)
