@@ -106,8 +106,7 @@ package struct FairQueue {
     /// to it.
     package mutating func next(nowNanoseconds now: UInt64) -> Turn? {
         var least: Int?
-        for place in waiting.indices
-        where users[waiting[place]].share.throttledUntilNanoseconds <= now {
+        for place in waiting.indices where mayHaveTurn(waiting[place], nowNanoseconds: now) {
             guard let other = least else {
                 least = place
                 continue
@@ -155,6 +154,15 @@ package struct FairQueue {
         guard line == .input else { return }
         users[slot].inputCost = users[slot].output.isEmpty ? 0 : users[slot].inputCost + cost
         users[slot].outputIsDue = users[slot].inputCost >= inputCostMax
+    }
+
+    /// Who was throttled begins with the others, as who has rested: otherwise it would make up all
+    /// at once for what they had meanwhile.
+    private mutating func mayHaveTurn(_ slot: Int, nowNanoseconds now: UInt64) -> Bool {
+        if users[slot].share.throttledUntilNanoseconds == 0 { return true }
+        guard users[slot].share.endThrottling(nowNanoseconds: now) else { return false }
+        users[slot].charged = max(users[slot].charged, clock)
+        return true
     }
 
     /// How long the user was throttled since it was last forgotten.

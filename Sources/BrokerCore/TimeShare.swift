@@ -22,6 +22,7 @@ struct TimeShare {
         fileprivate var periodStartNanoseconds: UInt64 = .max
         fileprivate var speaksUntilNanoseconds: UInt64 = 0
         fileprivate var wantsMoreUntilNanoseconds: UInt64 = 0
+        /// 0: it is not throttled.
         fileprivate(set) var throttledUntilNanoseconds: UInt64 = 0
         /// Altogether.
         fileprivate(set) var throttledNanoseconds: UInt64 = 0
@@ -29,6 +30,13 @@ struct TimeShare {
         /// Whether it speaks and has little to say.
         func isModest(nowNanoseconds now: UInt64) -> Bool {
             speaksUntilNanoseconds > now && wantsMoreUntilNanoseconds <= now
+        }
+
+        /// - Returns: whether it is over.
+        mutating func endThrottling(nowNanoseconds now: UInt64) -> Bool {
+            guard throttledUntilNanoseconds <= now else { return false }
+            throttledUntilNanoseconds = 0
+            return true
         }
 
         mutating func speaks(nowNanoseconds now: UInt64) {

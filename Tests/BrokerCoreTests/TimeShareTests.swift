@@ -55,7 +55,7 @@ struct TimeShareTests {
     @Test("Beside somebody who says little, those who flood get their part of the time and no more")
     func floodIsThrottled() {
         var random = SeededRandom()
-        for _ in 0..<50 {
+        for _ in 0..<30 {
             let percent = random.int(in: 5...90)
             var flooders = (1...UInt32(random.int(in: 1...5))).map { $0 }
             if random.int(in: 0...1) == 0 { flooders.append(SenderRecord.noID) }
@@ -64,7 +64,7 @@ struct TimeShareTests {
             var comes = desk.now
             var cameAt: UInt64?
             var longest: UInt64 = 0
-            while desk.now < start + 200_000_000 {
+            while desk.now < start + 100_000_000 {
                 if cameAt == nil, desk.now >= comes {
                     desk.append(Self.modest)
                     cameAt = desk.now
