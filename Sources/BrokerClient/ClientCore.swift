@@ -79,10 +79,9 @@ final class ClientCore: Sendable {
         _ payloads: Span<UInt8>, byteCounts: Span<Int>, from position: inout PayloadPosition,
         to topic: Span<UInt8>
     ) throws(BrokerClientError) -> OneShot<Void>? {
-        let largest = PayloadPosition.checkedLargest(of: byteCounts, in: payloads)
         var mustWake = false
         let room = try outbox.withLock { (outbox) throws(BrokerClientError) -> OneShot<Void>? in
-            try outbox.checkSize(bodyBytes: topic.count + largest)
+            try outbox.checkSize(bodyBytes: topic.count + position.largest)
             while position.index < byteCounts.count {
                 let payload = payloads.extracting(position.range(in: byteCounts))
                 let bodyBytes = topic.count + payload.count

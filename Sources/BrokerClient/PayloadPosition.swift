@@ -2,9 +2,10 @@
 struct PayloadPosition {
     private(set) var index = 0
     private var offset = 0
+    /// Bytes of the largest.
+    let largest: Int
 
-    /// - Returns: the largest.
-    static func checkedLargest(of byteCounts: Span<Int>, in payloads: Span<UInt8>) -> Int {
+    init(byteCounts: Span<Int>, in payloads: Span<UInt8>) {
         var largest = 0
         var left = payloads.count
         for index in byteCounts.indices {
@@ -14,7 +15,7 @@ struct PayloadPosition {
             largest = max(largest, count)
         }
         precondition(left == 0, "payloads have as many bytes as is said")
-        return largest
+        self.largest = largest
     }
 
     /// Where the next one stands.

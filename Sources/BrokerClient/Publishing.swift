@@ -55,7 +55,7 @@ extension BrokerClient {
         _ payloads: Span<UInt8>, byteCounts: Span<Int>, to topic: some TopicName
     ) async throws(BrokerClientError) {
         let topic = try topic.checkedBytes()
-        var taken = PayloadPosition()
+        var taken = PayloadPosition(byteCounts: byteCounts, in: payloads)
         while let room = try core.publish(
             payloads, byteCounts: byteCounts, from: &taken, to: topic)
         {
@@ -69,7 +69,7 @@ extension BrokerClient {
     public func publishIfRoom(
         _ payloads: Span<UInt8>, byteCounts: Span<Int>, to topic: some TopicName
     ) throws(BrokerClientError) -> Int {
-        var taken = PayloadPosition()
+        var taken = PayloadPosition(byteCounts: byteCounts, in: payloads)
         _ = try core.publish(
             payloads, byteCounts: byteCounts, from: &taken, to: try topic.checkedBytes())
         return taken.index

@@ -58,8 +58,6 @@ package struct FairQueue {
     private var usersMax = 64
     private var latest: (slot: Int, line: Line)?
     private var inputCount = 0
-    /// When nobody is throttled any more.
-    private var throttlingEndNanoseconds: UInt64 = 0
     /// Slot of the user who was served last: most often it is the next to come as well.
     private var served = 0
 
@@ -71,16 +69,18 @@ package struct FairQueue {
         share = TimeShare(percent: busyPercentMax)
     }
 
-    package var isEmpty: Bool { waiting.isEmpty }
     /// Whether anybody waits with more than output.
     package var hasInput: Bool { inputCount > 0 }
 
-    /// When there may be a turn: now or earlier, or when the first of those who wait is no longer
+    /// When there may be a turn: now, or when the first of those who wait is no longer
     /// throttled; `.max`: nobody waits.
     package func readyNanoseconds(nowNanoseconds now: UInt64) -> UInt64 {
-        guard throttlingEndNanoseconds > now else { return waiting.isEmpty ? .max : now }
         var ready = UInt64.max
-        for slot in waiting { ready = min(ready, users[slot].share.throttledUntilNanoseconds) }
+        for slot in waiting {
+            let end = users[slot].share.throttledUntilNanoseconds
+            if end <= now { return now }
+            ready = min(ready, end)
+        }
         return ready
     }
 
@@ -136,17 +136,20 @@ package struct FairQueue {
     /// Charges the user of the latest turn.
     ///
     /// - Parameters:
-    ///   - cost: nanoseconds that it took, or as many times more as it is to weigh.
+    ///   - nanoseconds: that it took.
+    ///   - weight: how many times as much it is charged.
     ///   - spoke: whether a message of the user's was accepted. Who may say nothing, or is new and
     ///     nobody yet, throttles nobody.
     package mutating func charge(
-        _ cost: UInt64, tookNanoseconds took: UInt64, spoke: Bool, nowNanoseconds now: UInt64
+        _ nanoseconds: UInt64, weight: UInt64 = 1, spoke: Bool, nowNanoseconds now: UInt64
     ) {
         guard let (slot, line) = latest else { return }
         latest = nil
+        let cost = nanoseconds * weight
         if spoke { users[slot].share.speaks(nowNanoseconds: now) }
         let wantsMore = share.use(
-            took, by: &users[slot].share, hasMore: !users[slot].input.isEmpty, nowNanoseconds: now)
+            nanoseconds, by: &users[slot].share, hasMore: !users[slot].input.isEmpty,
+            nowNanoseconds: now)
         if wantsMore { throttle(slot, nowNanoseconds: now) }
         users[slot].charged += max(1, cost)
         chargedMax = max(chargedMax, users[slot].charged)
@@ -176,7 +179,7 @@ package struct FairQueue {
         guard others.contains(where: { users[$0].share.isModest(nowNanoseconds: now) }) else {
             return
         }
-        throttlingEndNanoseconds = share.throttle(&users[slot].share, nowNanoseconds: now)
+        share.throttle(&users[slot].share, nowNanoseconds: now)
     }
 
     private mutating func arrive(_ uid: UInt32) -> Int {

@@ -80,12 +80,9 @@ struct TimeShare {
     }
 
     /// Throttles a user for the rest of the period.
-    ///
-    /// - Returns: when it ends.
-    func throttle(_ account: inout Account, nowNanoseconds now: UInt64) -> UInt64 {
+    func throttle(_ account: inout Account, nowNanoseconds now: UInt64) {
         if periodEndNanoseconds > now { account.throttledNanoseconds += periodEndNanoseconds - now }
         account.throttledUntilNanoseconds = periodEndNanoseconds
-        return periodEndNanoseconds
     }
 
     private mutating func beginPeriod(_ start: UInt64) {

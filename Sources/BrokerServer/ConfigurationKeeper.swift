@@ -54,9 +54,9 @@ struct ReloadOutcome: Sendable {
 
 /// Reads access file and links on a thread of its own whenever they may have changed: on a signal,
 /// on request, when something happens in their directories, and again and again while the access
-/// file cannot be read. Reading may block (names are looked
-/// up), and reading, compiling and freeing many rules takes time: it is never done on the reactor
-/// thread, which is handed the finished rules and hands back the old ones.
+/// file cannot be read. Reading may block (names are looked up), and reading, compiling and freeing
+/// many rules takes time: it is never done on the reactor thread, which is handed the finished
+/// rules and hands back the old ones.
 final class ConfigurationKeeper: Sendable {
     private struct State {
         var isStopping = false

@@ -139,9 +139,8 @@ struct Reactor: ~Copyable {
         }
         performEffects()
         let end = Clock.monotonicNanoseconds()
-        let took = end - nowNanoseconds
         turns.charge(
-            took * weight, tookNanoseconds: took,
+            end - nowNanoseconds, weight: weight,
             spoke: broker.statistics.messagesAccepted != accepted, nowNanoseconds: end)
         nowNanoseconds = end
     }

@@ -174,8 +174,10 @@ extension FairQueue {
     /// Nobody is throttled here: what time it is does not matter.
     fileprivate mutating func next() -> Turn? { next(nowNanoseconds: 0) }
 
+    fileprivate var isEmpty: Bool { readyNanoseconds(nowNanoseconds: 0) == .max }
+
     fileprivate mutating func charge(_ cost: UInt64) {
-        charge(cost, tookNanoseconds: cost, spoke: true, nowNanoseconds: 0)
+        charge(cost, spoke: true, nowNanoseconds: 0)
     }
 }
 

@@ -44,7 +44,7 @@ struct TimeShareTests {
             now += nanoseconds
             used[uid, default: 0] += nanoseconds
             queue.charge(
-                nanoseconds, tookNanoseconds: nanoseconds, spoke: !silent.contains(uid),
+                nanoseconds, spoke: !silent.contains(uid),
                 nowNanoseconds: now)
             return uid
         }
