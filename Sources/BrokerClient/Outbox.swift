@@ -72,7 +72,7 @@ struct Outbox: ~Copyable {
     private(set) var isClosing = false {
         didSet { isOpen = link.isOpen && !isClosing }
     }
-    /// Whether anything may be written: asked for each message.
+    /// Whether anything may be written.
     private var isOpen = true
     private(set) var breakage: Breakage?
     private(set) var isBacklogged = false
@@ -132,13 +132,16 @@ struct Outbox: ~Copyable {
         return nextRequestToken
     }
 
+    /// Asked for each message. Mutating, as all that is: what is not would be given a copy of
+    /// the outbox by what is.
+    ///
     /// - Throws: why nothing may be written any more.
     @inline(__always)
-    func checkOpen() throws(BrokerClientError) {
+    mutating func checkOpen() throws(BrokerClientError) {
         if !isOpen { try refuse() }
     }
 
-    private func refuse() throws(BrokerClientError) {
+    private mutating func refuse() throws(BrokerClientError) {
         if case .ended(let error) = link { throw error }
         if isClosing { throw .closed }
     }
@@ -171,11 +174,11 @@ extension Outbox {
 
     /// - Throws: `.messageTooLarge`.
     @inline(__always)
-    func checkSize(bodyBytes: Int) throws(BrokerClientError) {
+    mutating func checkSize(bodyBytes: Int) throws(BrokerClientError) {
         if bodyBytes > messageBytesMax { throw tooLarge(bodyBytes: bodyBytes) }
     }
 
-    private func tooLarge(bodyBytes: Int) -> BrokerClientError {
+    private mutating func tooLarge(bodyBytes: Int) -> BrokerClientError {
         BrokerClientError(
             .messageTooLarge(limitBytes: messageBytesMax),
             "topic and payload have \(bodyBytes) bytes, at most \(messageBytesMax) can be "
