@@ -169,13 +169,15 @@ enum BenchStamp {
     /// - Parameters:
     ///   - publisher: who sent it.
     ///   - value: its number, or the time it was to be sent.
-    static func write(publisher: Int, value: UInt64, to payload: inout [UInt8], at start: Int = 0) {
-        var bytes = payload.mutableSpan
-        precondition(start >= 0 && bytes.count - start >= byteCount)
+    static func write(
+        publisher: Int, value: UInt64, to payload: inout MutableSpan<UInt8>, at start: Int = 0
+    ) {
+        precondition(start >= 0 && payload.count - start >= byteCount)
         for offset in 0..<8 {
-            bytes[start + offset] = UInt8(
-                truncatingIfNeeded: UInt64(publisher) >> UInt64(8 * offset))
-            bytes[start + 8 + offset] = UInt8(truncatingIfNeeded: value >> UInt64(8 * offset))
+            payload[start &+ offset] = UInt8(
+                truncatingIfNeeded: UInt64(publisher) >> UInt64(8 &* offset))
+            payload[start &+ 8 &+ offset] = UInt8(
+                truncatingIfNeeded: value >> UInt64(8 &* offset))
         }
     }
 

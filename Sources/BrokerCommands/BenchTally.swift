@@ -150,7 +150,8 @@ final class LatencyCourse: Sendable {
     @discardableResult
     private func send(stamped value: UInt64) -> Bool {
         let isSent = state.withLock { state in
-            BenchStamp.write(publisher: 0, value: value, to: &state.payload)
+            var payload = state.payload.mutableSpan
+            BenchStamp.write(publisher: 0, value: value, to: &payload)
             do throws(BrokerClientError) {
                 return try sender.publishIfRoom(state.payload.span, to: topic)
             } catch {

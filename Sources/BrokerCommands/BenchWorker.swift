@@ -75,11 +75,7 @@ struct BenchWorker: AsyncParsableCommand {
         var first = 0
         while first < messages {
             let count = min(run, messages - first, flushed - first % flushed)
-            for index in 0..<count {
-                BenchStamp.write(
-                    publisher: publisher, value: UInt64(first + index), to: &payloads,
-                    at: index * size)
-            }
+            Self.stamp(count, from: first, publisher: publisher, size: size, in: &payloads)
             let counts = byteCounts.span.extracting(first: count)
             let bytes = payloads.span.extracting(first: count * size)
             try await client.publish(bytes, byteCounts: counts, to: topic)
@@ -91,6 +87,17 @@ struct BenchWorker: AsyncParsableCommand {
         result.sent = messages
         result.endNanoseconds = Clock.monotonicNanoseconds()
         return result
+    }
+
+    private static func stamp(
+        _ count: Int, from first: Int, publisher: Int, size: Int, in payloads: inout [UInt8]
+    ) {
+        var bytes = payloads.mutableSpan
+        for index in 0..<count {
+            BenchStamp.write(
+                publisher: publisher, value: UInt64(first + index), to: &bytes,
+                at: index * size)
+        }
     }
 
     /// The handler's way to consume: the fastest that the library has.
