@@ -34,12 +34,12 @@ struct BatchBuilder: ~Copyable {
     }
 
     /// One builder for each subscription in a packet that has been checked.
-    static func split(_ packet: Span<UInt8>) throws(WireError) -> UniqueArray<BatchBuilder> {
+    static func split(_ packet: Span<UInt8>) -> UniqueArray<BatchBuilder> {
         var builders = UniqueArray<BatchBuilder>()
         var positions: [UInt32: Int] = [:]
         var sender: Range<Int>?
-        var frames = try FrameCursor(packet: packet)
-        while let header = try frames.next(in: packet) {
+        var frames = FrameCursor(packet: packet, continuingAt: PacketHeader.byteCount)
+        while let header = frames.nextChecked(in: packet) {
             let subscription: UInt32
             switch header.type {
             case .sender:

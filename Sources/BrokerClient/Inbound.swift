@@ -24,7 +24,7 @@ final class Inbound {
     func packetReceived(_ packet: Span<UInt8>) throws(BrokerClientError) -> WelcomeFrame? {
         if packet.isEmpty { return nil }
         try decoder.decode(packet)
-        router.deliver(packet, decoder.deliveries)
+        router.deliver(packet.extracting(first: decoder.checkedBytes), decoder.deliveries)
         var welcome: WelcomeFrame?
         for event in decoder.events {
             if case .welcome(let frame) = event { welcome = frame } else { try handle(event) }

@@ -200,16 +200,12 @@ struct BatchCursor {
     private(set) var lost: UInt64 = 0
 
     init(_ packet: Span<UInt8>) {
-        do {
-            frames = try FrameCursor(packet: packet)
-        } catch {
-            preconditionFailure("a batch was checked before: \(error)")
-        }
+        frames = FrameCursor(packet: packet, continuingAt: PacketHeader.byteCount)
     }
 
     @inline(__always)
     mutating func next(in packet: Span<UInt8>) -> DeliverFrame? {
-        while let header = nextHeader(in: packet) {
+        while let header = frames.nextChecked(in: packet) {
             switch header.type {
             case .deliver:
                 return DeliverFrame(header, in: packet)
@@ -237,15 +233,6 @@ struct BatchCursor {
             sequence: frame.sequence, sender: sender.record,
             origin: packet.extracting(sender.origin), user: packet.extracting(sender.user),
             lostBefore: lostBefore)
-    }
-
-    @inline(__always)
-    private mutating func nextHeader(in packet: Span<UInt8>) -> FrameHeader? {
-        do {
-            return try frames.next(in: packet)
-        } catch {
-            preconditionFailure("a batch was checked before: \(error)")
-        }
     }
 }
 

@@ -36,10 +36,13 @@ struct PacketDecoder {
 
     private(set) var events: [SessionEvent] = []
     private(set) var deliveries = Deliveries()
+    /// Bytes of the latest packet that were looked at: all of them, or those up to DISCONNECT.
+    private(set) var checkedBytes = 0
     /// WELCOME has come.
     private(set) var isGreeted = false
     /// DISCONNECT has come: what follows is not looked at.
     private var isEnded = false
+    /// A SENDER stands before, in this packet.
     private var senderSeen = false
 
     /// - Throws: `.malformedPacket`; nothing of the packet counts then.
@@ -47,12 +50,9 @@ struct PacketDecoder {
         events.removeAll(keepingCapacity: true)
         deliveries = Deliveries()
         senderSeen = false
-        var violation: BrokerClientError?
+        let violation: BrokerClientError?
         do throws(WireError) {
-            var cursor = try FrameCursor(packet: packet)
-            while violation == nil, !isEnded, let header = try cursor.next(in: packet) {
-                violation = try read(header, in: packet)
-            }
+            violation = try readFrames(packet)
         } catch {
             throw .malformed(error)
         }
@@ -60,16 +60,30 @@ struct PacketDecoder {
     }
 
     /// - Returns: what is wrong with a well-formed frame, if something is.
-    @inline(__always)
+    private mutating func readFrames(
+        _ packet: Span<UInt8>
+    ) throws(WireError) -> BrokerClientError? {
+        var cursor = try FrameCursor(packet: packet)
+        while !isEnded, let header = try cursor.next(in: packet) {
+            // Most frames are that.
+            if header.type == .deliver, senderSeen {
+                deliveries.add(DeliverFrame(header, in: packet).subscription)
+                deliveries.messages += 1
+            } else if let violation = try read(header, in: packet) {
+                return violation
+            }
+        }
+        checkedBytes = cursor.offset
+        return nil
+    }
+
     private mutating func read(
         _ header: FrameHeader, in packet: Span<UInt8>
     ) throws(WireError) -> BrokerClientError? {
         guard isGreeted else { return try readGreeting(header, in: packet) }
         switch header.type {
         case .deliver:
-            guard senderSeen else { throw WireError(.senderMissing, at: header.offset) }
-            deliveries.add(DeliverFrame(header, in: packet).subscription)
-            deliveries.messages += 1
+            throw WireError(.senderMissing, at: header.offset)
         case .sender:
             senderSeen = true
         case .lost:

@@ -184,6 +184,25 @@ public struct FrameCursor: Equatable, Sendable {
         }
         return nil
     }
+
+    /// As `next`, where a cursor has gone before, up to the end of the span: no frame is checked
+    /// again. The bounds of the span are.
+    @inlinable @inline(__always)
+    package mutating func nextChecked(in packet: Span<UInt8>) -> FrameHeader? {
+        precondition(packet.count == byteCount)
+        while position < byteCount {
+            let start = position
+            let length = Int(packet.loadUInt32(at: start))
+            precondition(length >= FrameHeader.byteCount, "the packet was checked before")
+            position = start &+ length
+            let kind = packet.loadUInt32(at: start &+ 4)
+            guard let type = FrameType(rawValue: UInt8(truncatingIfNeeded: kind)) else { continue }
+            return FrameHeader(
+                type: type, flags: UInt8(truncatingIfNeeded: kind >> 8), offset: start,
+                length: length, leadLength: Int(kind >> 16))
+        }
+        return nil
+    }
 }
 
 extension FrameHeader {

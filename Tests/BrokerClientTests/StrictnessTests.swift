@@ -118,4 +118,28 @@ import Testing
         try decoder.decode(packet.span)
         #expect(decoder.events.count == 1)
     }
+
+    @Test(arguments: [false, true])
+    func `messages before DISCONNECT arrive, whatever stands behind it`(
+        isMixed: Bool
+    ) async throws {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect { $0.reconnect = .never }
+        let subscribing = Task { try await client.subscribe(to: ["a"]) }
+        let number = try await session.acceptSubscription().subscription
+        let subscription = try await subscribing.value
+        try session.send { packet in
+            packet.appendSender(uid: 1)
+            packet.appendDeliver(1, to: number, topic: "a", payload: [1])
+            if isMixed { packet.appendDeliver(2, to: number + 1, topic: "a", payload: [2]) }
+            packet.appendDisconnect(reason: .serverShuttingDown, explanation: "")
+            packet.appendDeliver(3, to: number, topic: "a", payload: [3])
+            // A frame whose length is 0.
+            packet.append(frame: [UInt8](repeating: 0, count: 8).span)
+        }
+        var messages = subscription.makeAsyncIterator()
+        #expect(try await messages.next()?.payload == [1])
+        let error = await #expect(throws: BrokerClientError.self) { try await messages.next() }
+        #expect(error?.code == .disconnected(.serverShuttingDown))
+    }
 }
