@@ -36,7 +36,9 @@ struct FairnessTests {
     /// What each flood is charged with, or counted as, while it goes on.
     private static let traces: [(kind: String, isSeen: @Sendable (Row) -> Bool)] = [
         ("connect", { $0.counter("connectionsAccepted") > 20 }),
-        ("silent", { $0.number("flooder", "greetings") > 0 }),
+        // More than they hold at once. Those that the broker holds at a moment may be none: what it
+        // accepts has waited, and is closed by then.
+        ("silent", { $0.counter("connectionsAccepted") > 200 }),
         ("garbage", { $0.counter("packetsMalformed") > 0 }),
         ("subscribe", { $0.number("flooder", "connections") == 2 }),
         ("small", { $0.counter("messagesAccepted") > 10_000 }),
