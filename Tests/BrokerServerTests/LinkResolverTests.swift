@@ -22,8 +22,9 @@ struct LinkResolverTests {
     /// Lets other threads run for a while.
     private static func pause() { usleep(1_000) }
 
+    /// Name services that nobody answers are given up after some ten seconds each.
     private func answers(of resolver: LinkResolver) -> [LinkResolver.Answer] {
-        for _ in 0..<10_000 {
+        for _ in 0..<100_000 {
             let answers = resolver.takeAnswers()
             if !answers.isEmpty { return answers }
             Self.pause()

@@ -137,9 +137,10 @@ final class LinkedServers {
     }
 }
 
-/// Numbers of TCP ports, each once.
+/// Numbers of TCP ports, each once. Other test processes begin elsewhere: some of them may listen
+/// at all addresses.
 private final class PortCounter: Sendable {
-    private let last = Lock(17_000)
+    private let last = Lock(17_000 + Int(getpid() % 100) * 100)
 
     func next() -> Int {
         last.withLock { port in

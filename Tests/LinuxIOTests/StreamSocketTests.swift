@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import LinuxIO
 import SystemPackage
@@ -172,10 +173,8 @@ struct StreamSocketTests {
         #expect(throws: StreamError.self) {
             _ = try StreamListener(.tcp(host: "127.0.0.1", port: port), backlog: 4)
         }
-        // A port of a socket that is bound and does not listen.
-        let free = try StreamListener(.tcp(host: "127.0.0.1", port: 0), backlog: 4)
-        let closed = try tcpPort(of: free)
-        _ = consume free
+        let silent = try bindAnyPort()
+        let closed = UInt16(clinux_tcp_port(silent.rawValue))
         let target = try #require(StreamTarget(.tcp(host: "127.0.0.1", port: closed)))
         do throws(StreamError) {
             let socket = try connectStream(to: target)
@@ -238,6 +237,23 @@ struct StreamSocketTests {
         let count = buffer.count
         #expect(count == 0)
     }
+}
+
+/// A TCP socket that is bound and does not listen: nobody else gets its port while it is open.
+private func bindAnyPort() throws -> OwnedDescriptor {
+    let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+    let bound = OwnedDescriptor(adopting: socket(AF_INET, type, 0))
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = INADDR_LOOPBACK.bigEndian
+    let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let outcome = unsafe withUnsafePointer(to: address) {
+        unsafe $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            unsafe bind(bound.rawValue, $0, size)
+        }
+    }
+    guard outcome == 0 else { throw Malfunction(what: "no port") }
+    return bound
 }
 
 private func waitUntilReady(_ number: Int32, _ events: Int16) {
