@@ -212,6 +212,8 @@ extension Broker {
             } else {
                 deliverRun(packet, &context, into: &effects)
                 flushReply(&context, packet, into: &effects)
+                // What was delivered or answered just now may have ended it.
+                if sessions[context.session].isDoomed { return nil }
                 try receive(header, packet, &context, into: &effects)
                 if sessions[context.session].isDoomed { return nil }
                 context.isActive = sessions[context.session].isActive
@@ -267,7 +269,6 @@ extension Broker {
         case .disconnect:
             discardSubscriptions(of: slot, into: &effects)
             close(slot, into: &effects)
-            sessions[slot].isDoomed = true
         case .adminRequest:
             context.work &+= Work.document
             requestAdministration(

@@ -201,6 +201,8 @@ extension Broker {
         precondition(sessions[slot].state != .vacant && sessions[slot].state != .closing)
         finishGreeting(of: slot)
         sessions[slot].state = .closing
+        // Until the shell has closed it, its subscriptions may be found: nothing ends it twice.
+        sessions[slot].isDoomed = true
         effects.closing.append(sessions[slot].id)
     }
 

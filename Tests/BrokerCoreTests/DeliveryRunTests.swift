@@ -110,6 +110,28 @@ struct DeliveryRunTests {
         harness.expectNothingLeft()
     }
 
+    @Test("Whoever is ended by its own messages has nothing behind them carried out")
+    func endedByItsOwn() throws {
+        let harness = CoreHarness()
+        let client = try harness.join(uid: 1000)
+        let other = try harness.join(uid: 1001)
+        harness.subscribe(other, 1, "b")
+        for number in UInt32(1)...20 { harness.subscribe(client, number, "a", queueBytesMax: 1) }
+        let (topic, large) = (Array("a".utf8), [UInt8](repeating: 1, count: 20_000))
+        harness.send(client) { packet in
+            for number in UInt32(1)...2 {
+                packet.appendPublish(
+                    token: number, wantsAcknowledgement: false, topic: topic.span,
+                    payload: large.span)
+            }
+            packet.appendDisconnect(reason: .success, explanation: "")
+            append("b", number: 4, to: &packet)
+        }
+        #expect(harness.take(client).last?.disconnectReason == .slowSubscriber)
+        #expect(harness.takeDeliveries(other).isEmpty)
+        harness.expectNothingLeft()
+    }
+
     @Test("Receivers that do not read lose, are told how many, and delay nobody else")
     func overflow() throws {
         let harness = CoreHarness()

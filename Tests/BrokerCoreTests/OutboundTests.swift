@@ -141,6 +141,43 @@ struct OutboundTests {
         harness.expectNothingLeft()
     }
 
+    /// A subscriber that has stopped to read, and has been sent `messages`, a byte each.
+    private func filled(_ harness: CoreHarness, messages: Int) throws -> Int {
+        let publisher = try harness.join(uid: 1000)
+        let slow = try harness.join(uid: 1001)
+        harness.subscribe(slow, 1, "fill", "$SYS/broker/uptime", queueBytesMax: 1)
+        harness.block(slow)
+        let (topic, payload) = (Array("fill".utf8), [UInt8](repeating: 0, count: 1))
+        harness.send(publisher) { packet in
+            for _ in 0..<messages {
+                packet.appendPublish(
+                    token: 0, wantsAcknowledgement: false, topic: topic.span,
+                    payload: payload.span)
+            }
+        }
+        return slow
+    }
+
+    @Test("Who is closed while the broker stops is not ended again by the broker's own topics")
+    func closedWhileStopping() throws {
+        // As many messages as just do not end it: there is no room for anything else.
+        var fitting = 0
+        while true {
+            let harness = CoreHarness()
+            _ = try filled(harness, messages: fitting + 1)
+            if harness.broker.statistics.subscribersTooSlow > 0 { break }
+            fitting += 1
+        }
+        let harness = CoreHarness()
+        let slow = try filled(harness, messages: fitting)
+        harness.pass(seconds: 7)
+        harness.shutDown()
+        // The two seconds of the farewell and the ten of the topics are over at once.
+        harness.pass(seconds: 4)
+        #expect(harness.clients[slow].isClosed)
+        harness.expectNothingLeft()
+    }
+
     @Test("The snapshot shows sessions, subscriptions and what users hold")
     func snapshot() throws {
         let harness = CoreHarness()
