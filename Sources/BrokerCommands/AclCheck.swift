@@ -7,27 +7,33 @@ import LinuxIO
 
 /// Whom a question is about.
 struct SubjectOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("Attested user; otherwise you.", valueName: "user"))
-    var uid: UserArgument?
+    @Option(
+        help: ArgumentHelp("Attested user; otherwise you.", valueName: "user"),
+        transform: IdentityArgument.uid)
+    var uid: UInt32?
 
     @Option(
-        help: ArgumentHelp("Attested group; otherwise the user's own.", valueName: "group"))
-    var gid: GroupArgument?
+        help: ArgumentHelp("Attested group; otherwise the user's own.", valueName: "group"),
+        transform: IdentityArgument.gid)
+    var gid: UInt32?
 
     @Option(
         help: ArgumentHelp(
-            "User who opened the connection; otherwise the same.", valueName: "user"))
-    var openerUid: UserArgument?
+            "User who opened the connection; otherwise the same.", valueName: "user"),
+        transform: IdentityArgument.uid)
+    var openerUid: UInt32?
 
     @Option(
         name: .customLong("opener-group"),
-        help: ArgumentHelp("Supplementary group of the opener.", valueName: "group"))
-    var openerGroups: [GroupArgument] = []
+        help: ArgumentHelp("Supplementary group of the opener.", valueName: "group"),
+        transform: IdentityArgument.gid)
+    var openerGroups: [UInt32] = []
 
     @Option(
         help: ArgumentHelp(
-            "Owner of the user namespace that the connection comes from.", valueName: "user"))
-    var namespaceOwner: UserArgument?
+            "Owner of the user namespace that the connection comes from.", valueName: "user"),
+        transform: IdentityArgument.uid)
+    var namespaceOwner: UInt32?
 
     @Option(help: ArgumentHelp("Broker that attested the message.", valueName: "name"))
     var origin: String?
@@ -35,18 +41,18 @@ struct SubjectOptions: ParsableArguments {
     init() {}
 
     var subject: Subject {
-        let user = uid?.uid ?? CurrentProcess.userID
-        let group = gid?.gid ?? Users.primaryGroup(ofUser: user) ?? user
-        let groups = openerGroups.map(\.gid).sorted()
+        let user = uid ?? CurrentProcess.userID
+        let group = gid ?? Users.primaryGroup(ofUser: user) ?? user
+        let groups = openerGroups.sorted()
         var subject = Subject.local(uid: user, gid: group, openerGroups: groups)
-        if let opener = openerUid?.uid, opener != user {
+        if let opener = openerUid, opener != user {
             subject.openerUID = opener
             subject.openerGID = Users.primaryGroup(ofUser: opener) ?? opener
             subject.isDelegated = true
             subject.isOpenersProcess = false
             if opener == 0 { subject.level = .claimable }
         }
-        if let owner = namespaceOwner?.uid {
+        if let owner = namespaceOwner {
             subject.domain = .other(ownerUID: owner)
             subject.level = .claimable
         }

@@ -36,8 +36,9 @@ struct Serve: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Group of the socket, for use with a mode like 0660.", valueName: "group"))
-    var socketGroup: GroupArgument?
+            "Group of the socket, for use with a mode like 0660.", valueName: "group"),
+        transform: IdentityArgument.gid)
+    var socketGroup: UInt32?
 
     @Option(
         name: .customLong("acl"),
@@ -149,7 +150,7 @@ struct Serve: AsyncParsableCommand {
             socketPath: socket.path, name: name, version: BrokerVersion.current)
         configuration.linkFile = config
         configuration.socketMode = socketMode.mode
-        configuration.socketGroupID = socketGroup?.gid
+        configuration.socketGroupID = socketGroup
         configuration.isOpen = noAcl
         configuration.accessFile = accessPath
         configuration.pace.pollNanosecondsMax = 1_000 * pollMax

@@ -40,8 +40,9 @@ struct ConnectOptions: ParsableArguments {
             discussion: """
                 Who runs the broker decides what is said about senders, so by default only \
                 brokers of root and of your own uid are trusted.
-                """, valueName: "user"))
-    var brokerUser: UserArgument?
+                """, valueName: "user"),
+        transform: IdentityArgument.uid)
+    var brokerUser: UInt32?
 
     init() {}
 
@@ -52,7 +53,7 @@ struct ConnectOptions: ParsableArguments {
             socketPath: path, clientName: clientName)
         // A command ends with its session, and says why.
         configuration.reconnect = .never
-        if let uid = brokerUser?.uid { configuration.trustedBrokerUIDs?.insert(uid) }
+        if let uid = brokerUser { configuration.trustedBrokerUIDs?.insert(uid) }
         return configuration
     }
 

@@ -52,14 +52,16 @@ struct Subscribe: AsyncParsableCommand {
         name: .customLong("from-uid"),
         help: ArgumentHelp(
             "Only messages sent by this uid, range (1000-1999) or user. Repeatable.",
-            valueName: "uids"))
-    var fromUIDs: [UserRangeArgument] = []
+            valueName: "uids"),
+        transform: IdentityArgument.uids)
+    var fromUIDs: [IDRange] = []
 
     @Option(
         name: .customLong("from-gid"),
         help: ArgumentHelp(
-            "Only messages sent by this gid, range or group. Repeatable.", valueName: "gids"))
-    var fromGIDs: [GroupRangeArgument] = []
+            "Only messages sent by this gid, range or group. Repeatable.", valueName: "gids"),
+        transform: IdentityArgument.gids)
+    var fromGIDs: [IDRange] = []
 
     @Option(
         help: ArgumentHelp(

@@ -35,8 +35,8 @@ struct SubscribeRun {
 
     private var options: SubscriptionOptions {
         SubscriptionOptions(
-            overflow: command.overflow.policy, senderUIDs: command.fromUIDs.map(\.range),
-            senderGIDs: command.fromGIDs.map(\.range), queueBytesMax: command.queueBytes)
+            overflow: command.overflow.policy, senderUIDs: command.fromUIDs,
+            senderGIDs: command.fromGIDs, queueBytesMax: command.queueBytes)
     }
 
     private func judge(_ end: End) throws {

@@ -188,7 +188,7 @@ struct AccessFileReader {
     }
 
     private static var openerKeys:
-        [(key: String, kind: IdentityList.Kind, place: WritableKeyPath<AccessRule, [IDRange]>)]
+        [(key: String, kind: IdentityKind, place: WritableKeyPath<AccessRule, [IDRange]>)]
     {
         [
             ("opener_groups", .group, \.openerGroups),
@@ -197,7 +197,7 @@ struct AccessFileReader {
     }
 
     private mutating func readList(
-        _ entry: TOMLSection.Entry?, _ kind: IdentityList.Kind
+        _ entry: TOMLSection.Entry?, _ kind: IdentityKind
     ) -> IdentityList? {
         guard let entry else { return nil }
         let list = IdentityList(entry.value, kind, &names)

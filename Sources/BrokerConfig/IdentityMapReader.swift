@@ -96,7 +96,7 @@ struct IdentityMapReader {
 
     /// Names would be looked up here and mean somebody else there.
     private mutating func readIDs(
-        _ entry: TOMLSection.Entry?, _ kind: IdentityList.Kind
+        _ entry: TOMLSection.Entry?, _ kind: IdentityKind
     ) -> [IDRange] {
         guard let entry else { return [] }
         var names = NameLookup(.none)

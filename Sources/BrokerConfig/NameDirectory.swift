@@ -33,7 +33,7 @@ struct NameLookup {
         self.names = names
     }
 
-    mutating func id(of name: String, _ kind: IdentityList.Kind) -> UInt32? {
+    mutating func id(of name: String, _ kind: IdentityKind) -> UInt32? {
         switch kind {
         case .user: Self.id(of: name, in: &users, names.userID)
         case .group: Self.id(of: name, in: &groups, names.groupID)

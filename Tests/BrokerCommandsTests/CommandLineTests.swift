@@ -50,12 +50,50 @@ struct CommandLineTests {
 
     @Test("says what is wrong with a topic, and where")
     func topicMessage() {
+        expectRefusal("pub a/# x", "the topic 'a/#' is invalid: byte 2 is a wildcard")
+    }
+
+    @Test(
+        "says of whoever is not known here what is accepted",
+        arguments: [
+            ("sub t --from-uid nobody-here", "user"), ("sub t --from-gid nobody-here", "group"),
+            ("pub t x --broker-user nobody-here", "user"),
+            ("serve --socket-group nobody-here", "group"),
+            ("acl check publish t --uid nobody-here", "user"),
+            ("acl check publish t --gid nobody-here", "group"),
+            ("acl check publish t --opener-uid nobody-here", "user"),
+            ("acl check publish t --opener-group nobody-here", "group"),
+            ("acl check publish t --namespace-owner nobody-here", "user"),
+        ])
+    func strangers(line: String, kind: String) {
+        let function = kind == "user" ? "getpwnam(3)" : "getgrnam(3)"
+        expectRefusal(
+            line,
+            "there is no \(kind) \"nobody-here\" on this machine: give a number, or a name that "
+                + "\(function) finds")
+    }
+
+    @Test(
+        "says what is wrong with the number of a user",
+        arguments: [
+            ("sub t --from-uid 7-5", "the range 7-5 is empty"),
+            ("sub t --from-uid 5-", "'5-' is not a uid or a range FIRST-LAST"),
+            ("sub t --from-gid 4294967295", "is never a gid"),
+            ("acl check publish t --uid 4294967296", "they run from 0 to 4294967294"),
+            ("acl check publish t --uid 5-7", "a range is not accepted here"),
+        ])
+    func numbers(line: String, reason: String) {
+        expectRefusal(line, reason)
+    }
+
+    private func expectRefusal(_ line: String, _ reason: String) {
         do {
-            _ = try BrokerCommand.parseAsRoot(["pub", "a/#", "x"])
-            Issue.record("accepted")
+            _ = try BrokerCommand.parseAsRoot(line.split(separator: " ").map(String.init))
+            Issue.record("accepted: \(line)")
         } catch {
+            #expect(BrokerCommand.exitCode(for: error).rawValue == 64, "\(line)")
             let message = BrokerCommand.message(for: error)
-            #expect(message.contains("the topic 'a/#' is invalid: byte 2 is a wildcard"))
+            #expect(message.contains(reason), "\(line): \(message)")
         }
     }
 

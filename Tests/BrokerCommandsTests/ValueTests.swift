@@ -60,30 +60,14 @@ struct OptionValueTests {
         #expect(IntervalArgument(argument: text) == nil)
     }
 
-    @Test("that are ranges of ids")
-    func ranges() {
-        func range(_ text: String) -> IDRange? {
-            idRange(text) { ["alice": 1000, "www-data": 33, "1-x": 7][$0] }
-        }
-        #expect(range("0") == IDRange(first: 0, last: 0))
-        #expect(range("1000-1999") == IDRange(first: 1000, last: 1999))
-        #expect(range("alice") == IDRange(first: 1000, last: 1000))
-        #expect(range("www-data") == IDRange(first: 33, last: 33))
-        #expect(range("1-x") == IDRange(first: 7, last: 7))
-        #expect(range("4294967294") == IDRange(first: 4_294_967_294, last: 4_294_967_294))
-        for text in ["", "-1", "2-1", "1-", "-", "4294967295", "4294967296", "1-4294967295", "bob"]
-        {
-            #expect(range(text) == nil, "\(text)")
-        }
-    }
-
     @Test("that are users and groups of this system")
-    func names() {
-        #expect(UserArgument(argument: "root")?.uid == 0)
-        #expect(UserRangeArgument(argument: "root")?.range == IDRange(first: 0, last: 0))
-        #expect(GroupArgument(argument: "root")?.gid == 0)
-        #expect(GroupArgument(argument: "17")?.gid == 17)
-        #expect(UserArgument(argument: "no such user") == nil)
+    func names() throws {
+        #expect(try IdentityArgument.uid("root") == 0)
+        #expect(try IdentityArgument.uids("root") == IDRange(first: 0, last: 0))
+        #expect(try IdentityArgument.uids("5-7") == IDRange(first: 5, last: 7))
+        #expect(try IdentityArgument.gid("root") == 0)
+        #expect(try IdentityArgument.gid("17") == 17)
+        #expect(try IdentityArgument.gids("17") == IDRange(first: 17, last: 17))
     }
 
     @Test("that are modes of files")

@@ -143,10 +143,14 @@ struct AccessFileTests {
 
     @Test("Unknown names are refused with their line")
     func unknownNames() {
-        expect(rule("uid = [1000,\n\"mallory\"]"), 6, "no user \"mallory\"")
-        expect(rule("gid = \"nogroup\""), 6, "no group")
+        expect(
+            rule("uid = [1000,\n\"mallory\"]"), 6,
+            "no user \"mallory\" on this machine: give a number, or a name that getpwnam(3)")
+        expect(rule("gid = \"nogroup\""), 6, "a name that getgrnam(3) finds")
         expect(rule("uid = \"20-10\""), 6, "empty")
-        expect(rule("uid = \"1-2-3\""), 6, "not a uid")
+        for text in ["1-2-3", "1-", "-1", "-"] {
+            expect(rule("uid = \"\(text)\""), 6, "not a uid")
+        }
         expect(rule("uid = \"\""), 6, "no user")
         expect(rule("uid = []"), 6, "nobody")
         expect(rule("uid = true"), 6, "number, a name or a range")
