@@ -100,6 +100,8 @@ package struct BrokerScript: ~Copyable {
             broker.oversizedPacketReceived(
                 clients[client].id, nowNanoseconds: now, into: &effects)
         case 14 where argument < 16: broker.shutDown(nowNanoseconds: now, into: &effects)
+        case 14 where argument < 64: subscribeManyTimes(client)
+        case 15: publishAndMore(client, argument)
         default: broker.emptyPacketReceived(clients[client].id)
         }
     }
@@ -178,6 +180,44 @@ package struct BrokerScript: ~Copyable {
             filters: [Array(filter.utf8), Array("a/b".utf8)], uidRanges: [], gidRanges: [])
         frame.overflow = argument >> 4 & 3
         send(client, 0) { $0.appendSubscribe(frame) }
+    }
+
+    /// As many subscriptions as make messages be delivered receiver by receiver.
+    private mutating func subscribeManyTimes(_ client: Int) {
+        for number in UInt32(2)..<22 {
+            let frame = SubscribeFrame(
+                token: 0, subscription: number, queueBytesMax: 1, overflow: .disconnect,
+                filters: [Array("a/b".utf8)], uidRanges: [], gidRanges: [])
+            send(client, 0) { $0.appendSubscribe(frame) }
+        }
+    }
+
+    /// A packet of messages with another frame behind them, and one more message behind that.
+    private mutating func publishAndMore(_ client: Int, _ argument: UInt8) {
+        let topic = Array("a/b".utf8)
+        let payload = [UInt8](repeating: 1, count: argument & 8 == 0 ? 100 : 15_000)
+        let behind = SubscribeFrame(
+            token: 0, subscription: 1, queueBytesMax: 0, overflow: .disconnect,
+            filters: [Array("a/b".utf8)], uidRanges: [], gidRanges: [])
+        func append(to packet: inout PacketBuffer) {
+            packet.appendPublish(
+                token: 0, wantsAcknowledgement: argument & 16 != 0, topic: topic.span,
+                payload: payload.span)
+        }
+        send(client, argument & 0xC0) { packet in
+            append(to: &packet)
+            append(to: &packet)
+            switch argument & 7 {
+            case 0: packet.appendDisconnect(reason: .success, explanation: "")
+            case 1: packet.appendHello(versionMin: 1, versionMax: 1, name: "again")
+            case 2: packet.appendPing(nonce: 1)
+            case 3: packet.appendStatusRequest(token: 1)
+            case 4: packet.appendUnsubscribe(token: 0, subscription: 2)
+            case 5: packet.appendSubscribe(behind)
+            default: packet.appendPong(nonce: 1)
+            }
+            append(to: &packet)
+        }
     }
 
     private mutating func unblock(_ client: Int, packets: Int) {
