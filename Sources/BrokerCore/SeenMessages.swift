@@ -40,15 +40,16 @@ struct SeenMessages {
                 for index in bits.indices { bits[index] = 0 }
                 return
             }
-            var next = newest + 1
-            while next <= sequence {
-                let place = Int(next % capacity)
-                if place % 64 == 0 && sequence - next >= 63 {
+            // Counted down: the sequence is the peer's, and there may be none above it.
+            var left = sequence - newest
+            while left > 0 {
+                let place = Int((sequence - (left - 1)) % capacity)
+                if place % 64 == 0 && left >= 64 {
                     bits[place / 64] = 0
-                    next += 64
+                    left -= 64
                 } else {
                     bits[place / 64] &= ~(1 << UInt64(place % 64))
-                    next += 1
+                    left -= 1
                 }
             }
         }
@@ -70,13 +71,9 @@ struct SeenMessages {
             precondition(count >= bits.count)
             bits = [UInt64](repeating: ~0, count: count)
             let oldest = newest - min(newest, old.capacity - 1)
-            var sequence = oldest
-            while sequence <= newest {
-                if !old.isSet(sequence) {
-                    let place = Int(sequence % capacity)
-                    bits[place / 64] &= ~(1 << UInt64(place % 64))
-                }
-                sequence += 1
+            for sequence in oldest...newest where !old.isSet(sequence) {
+                let place = Int(sequence % capacity)
+                bits[place / 64] &= ~(1 << UInt64(place % 64))
             }
         }
     }
