@@ -11,7 +11,8 @@ extension Broker {
         let link = linkTable.connections[slot].link
         let batch = body.loadUInt64(at: 0)
         let last = linkTable.links[link].receivedBatch
-        guard batch == last &+ 1 || (last == 0 && batch != 0) else {
+        // The first is numbered as the peer likes; behind the highest number nothing can come.
+        guard batch > last, last == 0 || batch - last == 1 else {
             throw LinkFault(.malformed, "batch \(batch) came behind batch \(last)")
         }
         let packet = body.extracting(8...)

@@ -73,6 +73,17 @@ struct LinkBatchTests {
         #expect(payloads() == ["1", "2", "3", "4", "5"])
     }
 
+    @Test func `the first batch has any number, and nothing comes behind the highest`() throws {
+        #expect(try receive(0, [.route, .sender, .deliver(1)]) == .malformed)
+        #expect(try receive(.max - 1, [.route, .sender, .deliver(2)]) == nil)
+        #expect(try receive(.max - 1, [.route, .sender, .deliver(3)]) == .malformed)
+        #expect(try receive(.max, [.route, .sender, .deliver(.max)]) == nil)
+        for number in [0, 1, .max] as [UInt64] {
+            #expect(try receive(number, [.route, .sender, .deliver(4)]) == .malformed)
+        }
+        #expect(payloads() == ["2", "\(UInt64.max)"])
+    }
+
     @Test func `what has no route or no sender ends the connection`() throws {
         let wrong: [[Part]] = [
             [.deliver(1)], [.sender], [.lost, .deliver(1)], [.route, .deliver(1)],
