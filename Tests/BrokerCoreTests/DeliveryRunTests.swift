@@ -7,10 +7,13 @@ import Testing
 @Suite("Runs of messages to many receivers")
 struct DeliveryRunTests {
     private func append(
-        _ topic: String, number: UInt32, acknowledge: Bool = false, to packet: inout PacketBuffer
+        _ topic: String, number: UInt32, payloadBytes: Int = 4, acknowledge: Bool = false,
+        to packet: inout PacketBuffer
     ) {
         let name = Array(topic.utf8)
-        let payload = (0..<4).map { UInt8(truncatingIfNeeded: number >> (8 * UInt32($0))) }
+        let payload = (0..<payloadBytes).map {
+            UInt8(truncatingIfNeeded: number >> (8 * UInt32($0)))
+        }
         packet.appendPublish(
             token: number, wantsAcknowledgement: acknowledge, topic: name.span,
             payload: payload.span)
@@ -117,12 +120,9 @@ struct DeliveryRunTests {
         let other = try harness.join(uid: 1001)
         harness.subscribe(other, 1, "b")
         for number in UInt32(1)...20 { harness.subscribe(client, number, "a", queueBytesMax: 1) }
-        let (topic, large) = (Array("a".utf8), [UInt8](repeating: 1, count: 20_000))
         harness.send(client) { packet in
             for number in UInt32(1)...2 {
-                packet.appendPublish(
-                    token: number, wantsAcknowledgement: false, topic: topic.span,
-                    payload: large.span)
+                append("a", number: number, payloadBytes: 20_000, to: &packet)
             }
             packet.appendDisconnect(reason: .success, explanation: "")
             append("b", number: 4, to: &packet)

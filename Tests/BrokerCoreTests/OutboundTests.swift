@@ -147,14 +147,7 @@ struct OutboundTests {
         let slow = try harness.join(uid: 1001)
         harness.subscribe(slow, 1, "fill", "$SYS/broker/uptime", queueBytesMax: 1)
         harness.block(slow)
-        let (topic, payload) = (Array("fill".utf8), [UInt8](repeating: 0, count: 1))
-        harness.send(publisher) { packet in
-            for _ in 0..<messages {
-                packet.appendPublish(
-                    token: 0, wantsAcknowledgement: false, topic: topic.span,
-                    payload: payload.span)
-            }
-        }
+        harness.publish(publisher, "fill", [0], count: messages)
         return slow
     }
 

@@ -174,20 +174,24 @@ package struct BrokerScript: ~Copyable {
     private mutating func subscribe(_ client: Int, _ argument: UInt8) {
         let limits: [UInt32] = [0, 1, 10_000, 100_000]
         let filter = Self.filters[Int(argument & 7) % Self.filters.count]
-        var frame = SubscribeFrame(
-            token: 0, subscription: UInt32(argument & 1),
-            queueBytesMax: limits[Int(argument >> 6 & 3)], overflow: .disconnect,
-            filters: [Array(filter.utf8), Array("a/b".utf8)], uidRanges: [], gidRanges: [])
+        var frame = Self.subscription(
+            UInt32(argument & 1), filter, "a/b", queueBytesMax: limits[Int(argument >> 6 & 3)])
         frame.overflow = argument >> 4 & 3
         send(client, 0) { $0.appendSubscribe(frame) }
+    }
+
+    private static func subscription(
+        _ number: UInt32, _ filters: String..., queueBytesMax: UInt32
+    ) -> SubscribeFrame {
+        SubscribeFrame(
+            token: 0, subscription: number, queueBytesMax: queueBytesMax, overflow: .disconnect,
+            filters: filters.map { Array($0.utf8) }, uidRanges: [], gidRanges: [])
     }
 
     /// As many subscriptions as make messages be delivered receiver by receiver.
     private mutating func subscribeManyTimes(_ client: Int) {
         for number in UInt32(2)..<22 {
-            let frame = SubscribeFrame(
-                token: 0, subscription: number, queueBytesMax: 1, overflow: .disconnect,
-                filters: [Array("a/b".utf8)], uidRanges: [], gidRanges: [])
+            let frame = Self.subscription(number, "a/b", queueBytesMax: 1)
             send(client, 0) { $0.appendSubscribe(frame) }
         }
     }
@@ -196,9 +200,6 @@ package struct BrokerScript: ~Copyable {
     private mutating func publishAndMore(_ client: Int, _ argument: UInt8) {
         let topic = Array("a/b".utf8)
         let payload = [UInt8](repeating: 1, count: argument & 8 == 0 ? 100 : 15_000)
-        let behind = SubscribeFrame(
-            token: 0, subscription: 1, queueBytesMax: 0, overflow: .disconnect,
-            filters: [Array("a/b".utf8)], uidRanges: [], gidRanges: [])
         func append(to packet: inout PacketBuffer) {
             packet.appendPublish(
                 token: 0, wantsAcknowledgement: argument & 16 != 0, topic: topic.span,
@@ -213,7 +214,7 @@ package struct BrokerScript: ~Copyable {
             case 2: packet.appendPing(nonce: 1)
             case 3: packet.appendStatusRequest(token: 1)
             case 4: packet.appendUnsubscribe(token: 0, subscription: 2)
-            case 5: packet.appendSubscribe(behind)
+            case 5: packet.appendSubscribe(Self.subscription(1, "a/b", queueBytesMax: 0))
             default: packet.appendPong(nonce: 1)
             }
             append(to: &packet)
