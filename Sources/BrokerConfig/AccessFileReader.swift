@@ -210,7 +210,14 @@ struct AccessFileReader {
         let known: [String: SenderRecord.Level] = [
             "kernel": .kernel, "claimable": .claimable, "remote": .remote,
         ]
-        return strings(entry, "levels").compactMap { text in
+        let texts = strings(entry, "levels")
+        // Without the key all levels are meant; a list from which all were taken is no such rule.
+        if texts.isEmpty {
+            problem(
+                entry.line,
+                "an empty list of levels matches nobody: there are kernel, claimable and remote")
+        }
+        return texts.compactMap { text in
             if let level = known[text] { return level }
             problem(
                 entry.line,

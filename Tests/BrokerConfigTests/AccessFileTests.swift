@@ -174,6 +174,7 @@ struct AccessFileTests {
     func nonsense() {
         expect(rule("uid = 1\nuids = 2"), 7, "unknown key 'uids'")
         expect(rule("uid = 1\nlevel = \"sure\""), 7, "unknown level")
+        expect(rule("uid = 1\nlevel = []"), 7, "empty list of levels")
         expect(rule("uid = 1\ndelegated = 1"), 7, "true or false")
         expect(rule("uid = 1\norigin = \"\""), 7, "name")
         expect(rule(""), 2, "names nobody")
