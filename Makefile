@@ -12,7 +12,7 @@ FORMATTED = Sources Tests Package.swift Fuzz Benchmarks
 .DEFAULT_GOAL := help
 .PHONY: help sim build release test test-asan test-tsan check fmt fuzz-smoke bench bench-guard \
 	bench-curves bench-allocations bench-build bench-peers demo install clean packages \
-	test-packages
+	test-packages install-service uninstall
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -97,8 +97,32 @@ bench-peers: release ## compare with redis, nats, mosquitto and dbus; PEERS=--qu
 demo: release ## show the broker at work, with several users where root
 	.ci/demo
 
-install: release ## install the binary below PREFIX, /usr/local if not set
+# Where bash-completion, zsh and fish look for completions, and systemd for services.
+SHARE = $(DESTDIR)$(PREFIX)/share
+BASH_COMPLETION = $(SHARE)/bash-completion/completions/broker
+ZSH_COMPLETION = $(SHARE)/zsh/site-functions/_broker
+FISH_COMPLETION = $(SHARE)/fish/vendor_completions.d/broker.fish
+UNIT = $(DESTDIR)$(PREFIX)/lib/systemd/system/broker.service
+RULES = $(DESTDIR)/etc/broker/acl.toml
+
+COMPLETION = .build/release/broker --generate-completion-script
+# Whatever the umask: everybody may read it, and nobody else may write to it.
+KEEP = install -D -m 644 /dev/stdin
+
+install: release ## install program and completions below PREFIX, /usr/local if not set
 	install -D -m 755 .build/release/broker $(DESTDIR)$(PREFIX)/bin/broker
+	$(COMPLETION) bash | $(KEEP) $(BASH_COMPLETION)
+	$(COMPLETION) zsh | $(KEEP) $(ZSH_COMPLETION)
+	$(COMPLETION) fish | $(KEEP) $(FISH_COMPLETION)
+
+install-service: ## install the service for systemd, and an access file without rules if there is none
+	sed 's|/usr/local/|$(PREFIX)/|' Sources/broker/broker.service | $(KEEP) $(UNIT)
+	[ -e $(RULES) ] || echo 'version = 1' | $(KEEP) $(RULES)
+	@echo "start it: systemctl daemon-reload && systemctl enable --now broker"
+
+uninstall: ## remove what was installed; rules and keys in /etc/broker stay
+	rm -f $(DESTDIR)$(PREFIX)/bin/broker $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION) \
+		$(UNIT)
 
 clean: ## remove everything that was built
 	rm -rf .build .build-asan .build-tsan .build-fuzz .build-bench .build-sim

@@ -77,7 +77,7 @@ let package = Package(
             ], swiftSettings: strict),
         .executableTarget(
             name: "broker", dependencies: ["BrokerCommands", argumentParser],
-            swiftSettings: strict),
+            exclude: ["broker.service"], swiftSettings: strict),
 
         .target(
             name: "TestSupport",

@@ -16,7 +16,9 @@ struct Serve: AsyncParsableCommand {
         discussion: """
             Runs in the foreground until SIGTERM or SIGINT, then tells the clients, sends what \
             is queued for at most two seconds and ends with status 0. One line on standard \
-            error says when it listens.
+            error says when it listens. Where it was started by systemd or another service manager \
+            that asks (NOTIFY_SOCKET, WATCHDOG_USEC), it says so there as well, and gives signs of \
+            life.
 
             Who may do what stands in the access file: --acl, or \(AccessFileOption.systemPath) \
             for root if there is one (see `broker acl`). A file that is broken or that others may \
@@ -155,7 +157,17 @@ struct Serve: AsyncParsableCommand {
         configuration.accessFile = accessPath
         configuration.pace.pollNanosecondsMax = 1_000 * pollMax
         configuration.pace.busyPercentMax = busyMax
+        configuration.serviceManager = try findServiceManager()
         return configuration
+    }
+
+    private func findServiceManager() throws(CommandFailure) -> ServiceManager? {
+        do throws(ServiceManager.AddressError) {
+            return try ServiceManager(
+                environment: ProcessInfo.processInfo.environment, pid: CurrentProcess.pid)
+        } catch {
+            throw CommandFailure(.usage, "\(error)")
+        }
     }
 
     private func makeLogger() -> Logger {

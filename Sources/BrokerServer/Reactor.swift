@@ -48,6 +48,7 @@ struct Reactor: ~Copyable {
     let keeper: ConfigurationKeeper?
     var rulesStatus: RulesStatus
     var linkFileStatus: LinkFileStatus?
+    var service: ServiceReport
     var turns: FairQueue
     private var lookedNanoseconds: UInt64 = 0
     private var window: PollWindow
@@ -60,7 +61,7 @@ struct Reactor: ~Copyable {
     init(
         listener: consuming SeqpacketListener, control: ReactorControl,
         broker configuration: BrokerConfiguration, inForce: ConfigurationInForce,
-        logger: Logger, links: consuming LinkStreams, pace: Pace
+        logger: Logger, links: consuming LinkStreams, pace: Pace, service: ServiceReport
     ) throws(KernelError) {
         let epoll = try Epoll(eventsMax: Self.eventsMax)
         try epoll.add(
@@ -74,6 +75,7 @@ struct Reactor: ~Copyable {
             inputCostMax: Self.inputNanosecondsPerOutput,
             busyPercentMax: pace.busyPercentMax)
         self.logger = logger
+        self.service = service
         keeper = inForce.keeper
         rulesStatus = inForce.rulesStatus
         linkFileStatus = inForce.linkFileStatus
@@ -87,6 +89,7 @@ struct Reactor: ~Copyable {
     /// Runs until the control says stop and all sessions have drained.
     mutating func run() {
         watchLinkListeners()
+        service.began(rulesStatus, nowNanoseconds: nowNanoseconds)
         while !broker.isShuttingDown || broker.sessionCount > 0 {
             if mustLook { look() }
             takeTurn()
@@ -180,13 +183,14 @@ struct Reactor: ~Copyable {
                 into: &effects)
         }
         passLinkTime()
+        service.timePassed(nowNanoseconds: nowNanoseconds)
         noticeLog.timePassed(nowNanoseconds: nowNanoseconds)
     }
 
     private func waitNanoseconds(ready: UInt64) -> UInt64? {
         let next = min(
             ready, broker.nextDeadlineNanoseconds, acceptAgainNanoseconds ?? .max,
-            links.nextDeadlineNanoseconds)
+            links.nextDeadlineNanoseconds, service.nextNanoseconds)
         if next == .max { return nil }
         return next > nowNanoseconds ? next - nowNanoseconds : 0
     }
@@ -324,6 +328,7 @@ struct Reactor: ~Copyable {
         }
         stopLinks()
         broker.shutDown(nowNanoseconds: nowNanoseconds, into: &effects)
+        service.ending()
     }
 
     mutating func close(_ connection: Connection) {

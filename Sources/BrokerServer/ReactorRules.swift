@@ -13,7 +13,10 @@ extension Reactor {
         var document = ReloadDocument(
             applied: true, changed: false, path: rulesStatus.path, rules: rulesStatus.rules,
             warnings: rulesStatus.warnings, subscriptionsEnded: 0, deliveriesWithdrawn: 0)
-        if let rules = outcome.rules { rulesRead(rules, outcome.cause, &document) }
+        if let rules = outcome.rules {
+            rulesRead(rules, outcome.cause, &document)
+            service.rulesRead(rulesStatus)
+        }
         if let links = outcome.links { document.links = linksRead(links, outcome.cause) }
         for request in outcome.requests { answer(request, document) }
     }

@@ -131,7 +131,10 @@ package final class Server: Service {
             var reactor = try Reactor(
                 listener: listener, control: control, broker: makeBrokerConfiguration(),
                 inForce: inForce, logger: logger, links: links,
-                pace: configuration.pace)
+                pace: configuration.pace,
+                service: ServiceReport(
+                    to: configuration.serviceManager, socketPath: configuration.socketPath,
+                    logger: logger))
             reactor.run()
             return nil
         } catch {

@@ -21,6 +21,8 @@ package struct ServerConfiguration: Sendable {
 
     /// Path of the file with the links to other brokers; nil: there are none.
     package var linkFile: String?
+    /// Told when the broker is ready, and that it lives; nil: nobody asked.
+    package var serviceManager: ServiceManager?
 
     package init(socketPath: String, name: String, version: String) {
         self.socketPath = socketPath

@@ -113,6 +113,32 @@ int clinux_connect_path(int fd, const char *path) {
     return length == 0 ? -1 : connect(fd, (const struct sockaddr *)&address, length);
 }
 
+static ssize_t send_datagram(
+    int fd, const struct sockaddr_un *address, socklen_t length, const void *bytes, size_t count,
+    int milliseconds) {
+    struct timeval time = {milliseconds / 1000, milliseconds % 1000 * 1000};
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time) < 0) return -1;
+    int flags = MSG_NOSIGNAL | (milliseconds == 0 ? MSG_DONTWAIT : 0);
+    return sendto(fd, bytes, count, flags, (const struct sockaddr *)address, length);
+}
+
+ssize_t clinux_notify(const char *name, const void *bytes, size_t count, int milliseconds) {
+    struct sockaddr_un address;
+    socklen_t length = path_address(name, &address);
+    if (length == 0) return -1;
+    if (name[0] == '@') {
+        address.sun_path[0] = 0;
+        length--;
+    }
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    ssize_t sent = send_datagram(fd, &address, length, bytes, count, milliseconds);
+    int error = errno;
+    close(fd);
+    errno = error;
+    return sent;
+}
+
 int clinux_resolve(
     const char *host, const char *port, int flags, struct clinux_address *addresses, int count,
     const char **reason) {

@@ -18,7 +18,8 @@ public final class BrokerUnderTest {
     ///   - prefix: a command that becomes what it is given, such as `ip netns exec`.
     ///   - owner: the uid that the prefix makes it run as, if it is another one.
     public init(
-        _ arguments: [String] = ["--no-acl"], prefix: [String] = [], owner: Int? = nil
+        _ arguments: [String] = ["--no-acl"], prefix: [String] = [], owner: Int? = nil,
+        environment: [String: String] = [:]
     ) throws {
         let directory = try TemporaryDirectory(mode: 0o755)
         folder = directory
@@ -32,7 +33,7 @@ public final class BrokerUnderTest {
         process = try ChildProcess(
             prefix
                 + [program, "serve", "--socket", socketPath, "--log-level", "debug"]
-                + arguments)
+                + arguments, environment: environment)
         let sentence = "listening on \(socketPath);"
         guard process.waitForOutput(seconds: 30, { $0.errorText.contains(sentence) }) else {
             throw Failure(description: "the broker did not start: \(process.errorText)")

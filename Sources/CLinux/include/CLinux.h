@@ -84,6 +84,11 @@ int clinux_sendmmsg4(
 int clinux_bind_path(int fd, const char *path);
 int clinux_connect_path(int fd, const char *path);
 
+// One datagram to a socket of the service manager: a path, or a name in the abstract namespace that is
+// written with '@' for its leading zero (sd_notify(3)). Waits for room up to the given time; 0: not at all.
+// The count of bytes; ENAMETOOLONG, or what socket(2), setsockopt(2) and sendto(2) give.
+ssize_t clinux_notify(const char *address, const void *bytes, size_t count, int milliseconds);
+
 // A socket address of TCP, as it is.
 struct clinux_address {
     unsigned char bytes[28];
