@@ -8,7 +8,8 @@ struct Status: AsyncParsableCommand {
         abstract: "Show the sessions, queues and counters of a broker",
         discussion: """
             JSON is the broker's own document (Protocol/README.md, section 9); fields may be \
-            added to it.
+            added to it. The prometheus format is a page of metrics: counters, and what each user \
+            and each link holds; write it to a file that an agent collects.
             """)
 
     @OptionGroup var connection: ConnectOptions
@@ -17,9 +18,21 @@ struct Status: AsyncParsableCommand {
     var byUid = false
 
     @Option(help: "How to print the status.")
-    var format: OutputFormat = .text
+    var format: Format = .text
+
+    enum Format: String, ExpressibleByArgument, CaseIterable, Sendable {
+        case text
+        case json
+        case prometheus
+    }
 
     init() {}
+
+    func validate() throws {
+        if byUid, format == .prometheus {
+            throw ValidationError("--by-uid is for text and json; metrics hold all users anyway")
+        }
+    }
 
     func run() async throws {
         let document: JSONValue
@@ -44,7 +57,7 @@ struct Status: AsyncParsableCommand {
     }
 
     static func render(
-        _ document: JSONValue, _ format: OutputFormat, byUser: Bool = false
+        _ document: JSONValue, _ format: Format, byUser: Bool = false
     ) throws -> String {
         switch format {
         case .text:
@@ -52,6 +65,9 @@ struct Status: AsyncParsableCommand {
             return byUser ? text.renderByUser() : text.render()
         case .json:
             return try prettyJSON(byUser ? document["users"] ?? .array([]) : document)
+        case .prometheus:
+            var metrics = StatusMetrics(document)
+            return metrics.render()
         }
     }
 }

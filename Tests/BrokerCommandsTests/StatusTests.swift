@@ -35,6 +35,18 @@ struct StatusTests {
         #expect(text.hasSuffix("}\n"))
     }
 
+    @Test("as metrics has one sample for each number, and labels that nothing breaks out of")
+    func metrics() throws {
+        let text = Self.document
+            .replacing(#""name":"here""#, with: #""name":"a\"} 1\nb\\\u0085""#)
+            .replacing(
+                #""users":"#,
+                with: #""links":[{"link":"hub","state":"up","lagMessages":3}],"users":"#)
+        var metrics = StatusMetrics(
+            try BrokerCommands.JSONValue(parsing: Array(text.utf8)), names: MessageFixture.names)
+        try Snapshot.check(metrics.render(), "status-metrics")
+    }
+
     @Test("of a broker that says less than we know is shown all the same")
     func sparse() throws {
         let document = try BrokerCommands.JSONValue(parsing: Array(#"{"sessions":[{}]}"#.utf8))

@@ -139,6 +139,50 @@ struct ServiceTests {
         #expect(refused.errorText.contains("Type=exec"))
     }
 
+    // MARK: Metrics
+
+    private static let parser = "/usr/lib/python3/dist-packages/prometheus_client"
+
+    @Test(
+        "Metrics are what the reader of Prometheus' own library makes of them",
+        .enabled(
+            if: FileManager.default.fileExists(atPath: parser), "needs python3-prometheus-client"))
+    func metrics() throws {
+        let broker = try BrokerUnderTest(["--no-acl", "--name", "here"])
+        for _ in 0..<3 {
+            #expect(try broker.run(["pub", "t", "hi", "--ack"]).wait() == 0)
+        }
+        let page = try broker.run(["status", "--format", "prometheus"])
+        #expect(page.wait() == 0, "\(page.errorText)")
+        let reader = try ChildProcess([
+            Actors.python, "-c",
+            """
+            import json, sys
+            from prometheus_client.parser import text_string_to_metric_families as read
+            print(json.dumps({"samples": [
+                [family.type, sample.name, sample.labels, sample.value]
+                for family in read(sys.stdin.read()) for sample in family.samples]}))
+            """,
+        ])
+        try reader.write(page.outputText)
+        reader.closeInput()
+        #expect(reader.wait() == 0, "\(reader.errorText)")
+        let samples = try #require(
+            try Actors.object(reader.outputText)["samples"] as? [[Any]])
+        func value(_ type: String, _ name: String, _ labels: [String: String] = [:]) -> Double? {
+            let found = samples.filter { sample in
+                let actual = sample[2] as? [String: String] ?? [:]
+                return sample[0] as? String == type && sample[1] as? String == name
+                    && labels.allSatisfy { actual[$0.key] == $0.value }
+            }
+            return found.count == 1 ? found[0][3] as? Double : nil
+        }
+        #expect(value("gauge", "broker_info", ["name": "here"]) == 1)
+        #expect(value("counter", "broker_messages_accepted_total") == 3)
+        #expect(value("gauge", "broker_rules_current") == 1)
+        #expect(value("gauge", "broker_user_connections", ["uid": String(getuid())]) == 1)
+    }
+
     // MARK: The unit
 
     private static let unit = ProjectFiles.root.appending(path: "Sources/broker/broker.service")
