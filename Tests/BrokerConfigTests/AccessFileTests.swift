@@ -163,6 +163,48 @@ struct AccessFileTests {
         #expect(file.warnings.allSatisfy { $0.line == 6 && $0.text.contains("overlaps") })
     }
 
+    /// Comparing each with all others would take minutes.
+    @Test("A list of 200,000 uids is read, and what overlaps in it is found")
+    func longLists() throws {
+        // Backwards, with room between for one range that is as wide as three of them.
+        let uids = (0..<200_000).reversed().map { String(10 * $0) }.joined(separator: ", ")
+        let file = try load(rule("uid = [\(uids), \"500005-500025\"]"))
+        #expect(file.rules[0].uids.count == 200_001)
+        #expect(
+            file.warnings.map(\.text) == [
+                "uid 500005-500025 overlaps 500020 in the same list",
+                "uid 500005-500025 overlaps 500010 in the same list",
+            ])
+        let decision = file.policy(brokerUID: 990).decide(
+            .publish, topic: Array("t".utf8), .local(uid: 1_999_990, gid: 1))
+        #expect(decision.isAllowed)
+    }
+
+    @Test("A list is warned of if two of its ranges overlap, and of ranges that do")
+    func overlapsOfAnyKind() throws {
+        var random = SeededRandom()
+        for _ in 0..<1_000 {
+            let ranges = (0...random.int(in: 0...5)).map { _ in
+                let first = random.int(in: 0...20)
+                return first...(first + random.int(in: 0...3))
+            }
+            let texts = ranges.map { "\"\($0.lowerBound)-\($0.upperBound)\"" }
+            let warnings = try load(rule("uid = [\(texts.joined(separator: ", "))]")).warnings
+            func overlapsBefore(_ index: Int) -> [String] {
+                ranges[..<index].filter { $0.overlaps(ranges[index]) }.map {
+                    let other =
+                        $0.count == 1
+                        ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)"
+                    let range = "\(ranges[index].lowerBound)-\(ranges[index].upperBound)"
+                    return "uid \(range) overlaps \(other) in the same list"
+                }
+            }
+            let real = Set(ranges.indices.flatMap(overlapsBefore))
+            #expect(warnings.isEmpty == real.isEmpty, "\(texts); \(random)")
+            #expect(warnings.allSatisfy { real.contains($0.text) }, "\(texts); \(random)")
+        }
+    }
+
     @Test("Two rules of one name are refused, with both lines")
     func duplicateNames() {
         expect(
