@@ -108,7 +108,9 @@ struct LinkFileReader {
         guard let text = string(end) else { return nil }
         guard let address = StreamAddress(text) else {
             problem(
-                end, "\(text.debugDescription) is no address: tcp://HOST:PORT or unix:/PATH")
+                end,
+                "\(text.debugDescription) is no address: tcp://HOST:PORT, its port "
+                    + "1 to 65535, or unix:/PATH")
             return nil
         }
         return address
@@ -163,16 +165,41 @@ struct LinkFileReader {
         let peerName: String?
         switch files["peer_name"]?.value {
         case nil: peerName = nil
-        case .string(let name)? where !name.isEmpty && name.utf8.allSatisfy { $0 > 32 && $0 < 127 }:
+        case .string(let name)? where Self.isPeerName(name):
             peerName = name
         default:
-            problem("tls", "'peer_name' in 'tls' is a name or an IP address in the certificate")
+            problem(
+                "tls",
+                "'peer_name' in 'tls' is a name in the certificate, letters, digits, '-' and '_' "
+                    + "with single dots between them, or an IP address")
             return nil
         }
         guard paths.count == 3 else { return nil }
         return .certificate(
             LinkTLS.Files(certificate: paths[0], key: paths[1], authority: paths[2]),
             peerName: peerName)
+    }
+
+    /// OpenSSL takes a dot at the beginning for any name that ends like that.
+    private static func isPeerName(_ name: String) -> Bool {
+        if name.contains(":") {
+            return StreamTarget(.tcp(host: name, port: 1)) != nil && !name.contains("%")
+        }
+        let parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        return (1...253).contains(name.utf8.count)
+            && parts.allSatisfy { part in
+                !part.isEmpty
+                    && part.allSatisfy { byte in
+                        switch byte {
+                        case UInt8(ascii: "a")...UInt8(ascii: "z"),
+                            UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
+                            UInt8(ascii: "_"):
+                            true
+                        default: false
+                        }
+                    }
+            }
     }
 
     // MARK: Values

@@ -190,9 +190,11 @@ public struct LinkKeyFile: ~Copyable {
         guard fields.count == 4, fields[0] == "key", fields[1].hasPrefix("id="),
             fields[2].hasPrefix("state="), fields[3].hasPrefix("created=")
         else { throw .malformed(line: number, "it is not: key id= state= created= secret=") }
-        guard fields[1].utf8.count == 19, let id = UInt64(fields[1].dropFirst(3), radix: 16),
-            id != 0
-        else { throw .malformed(line: number, "the id is not 16 hexadecimal digits, or is 0") }
+        // There is one way to write it: no sign, no capital letters.
+        let idText = fields[1].dropFirst(3)
+        guard let id = UInt64(idText, radix: 16), id != 0, hexadecimal(id) == idText else {
+            throw .malformed(line: number, "the id is not 16 digits 0 to 9 and a to f, or is 0")
+        }
         guard let state = State(rawValue: String(fields[2].dropFirst(6))) else {
             throw .malformed(line: number, "the state is not next, current or previous")
         }

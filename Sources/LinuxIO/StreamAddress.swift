@@ -16,7 +16,9 @@ public enum StreamAddress: Equatable, Sendable, CustomStringConvertible {
             return
         }
         guard text.hasPrefix("tcp://"), let colon = text.lastIndex(of: ":"),
-            let port = UInt16(text[text.index(after: colon)...])
+            let port = UInt16(text[text.index(after: colon)...]), port > 0,
+            // No sign, no zeros in front.
+            text.hasSuffix(":\(port)")
         else { return nil }
         var host = text[text.index(text.startIndex, offsetBy: "tcp://".count)..<colon]
         if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }

@@ -135,6 +135,23 @@ struct LinkFileTests {
         expect(link(line), 5, words)
     }
 
+    @Test("What a certificate is to be for is one whole name or address, not the end of many")
+    func peerNames() throws {
+        func naming(_ name: String) -> String {
+            link(Self.certificates.replacing(" }", with: ", peer_name = \"\(name)\" }"))
+        }
+        for name in ["edge-1", "Edge_1.example.org", "10.0.0.7", "fe80::1", "::1"] {
+            #expect(problems(naming(name)).isEmpty, "\(name)")
+        }
+        let long = String(repeating: "a.", count: 126) + "ab"
+        for name in [
+            "", ".", ".example.org", "example.org.", "a..b", "*.org", "a b", "é", ":", "a:1",
+            "fe80::1%lo", "tcp://a", long,
+        ] {
+            expect(naming(name), 5, "letters, digits, '-' and '_'")
+        }
+    }
+
     @Test("The name, the address and the key file are needed")
     func needed() {
         expect(link("", name: "a b"), 2, "is no name for a linked broker")

@@ -117,6 +117,9 @@ struct LinkKeyFileTests {
             (["broker-link-key 1", line(state: "old")], "state is not"),
             (["broker-link-key 1", line(id: "0000000000000000")], "id is not"),
             (["broker-link-key 1", line(id: "9f3c")], "id is not"),
+            (["broker-link-key 1", line(id: "+000000000000001")], "0 to 9 and a to f"),
+            (["broker-link-key 1", line(id: "-000000000000000")], "0 to 9 and a to f"),
+            (["broker-link-key 1", line(id: "9F3C6A51E07D2B84")], "0 to 9 and a to f"),
             (["broker-link-key 1", line(secret: "5a5a")], "does not end with"),
             (["broker-link-key 1", line(secret: String(repeating: "00", count: 32))], "all zeros"),
             (

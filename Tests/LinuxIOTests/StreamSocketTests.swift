@@ -23,7 +23,8 @@ struct StreamSocketTests {
     @Test(
         "What is no address is none",
         arguments: [
-            "tcp://", "tcp://host", "tcp://:1", "tcp://host:65536", "tcp://host:x", "host:1",
+            "tcp://", "tcp://host", "tcp://:1", "tcp://host:65536", "tcp://host:x", "tcp://host:0",
+            "tcp://host:+80", "tcp://host:-0", "tcp://host:080", "host:1",
             "tcp://a/b:1", "tcp://[::1:1", "unix:relative", "unix:", "",
         ])
     func noAddress(text: String) {
