@@ -298,15 +298,20 @@ struct AccessFileReader {
                 continue
             }
             guard case .integer(let number)? = section[key]?.value,
-                (1...1 << 40).contains(number)
+                Self.quotaRange.contains(number)
             else {
-                problem(line, "\(key) is a number from 1 up")
+                problem(
+                    line,
+                    "'\(key)' is \(Self.quotaRange.lowerBound) to \(Self.quotaRange.upperBound); "
+                        + "left out it has its default")
                 continue
             }
             limits[keyPath: path] = number
         }
         return limits
     }
+
+    private static let quotaRange = 1...1 << 40
 
     private static var quotaKeys: [String: WritableKeyPath<QuotaLimits, Int>] {
         [

@@ -344,7 +344,11 @@ struct AccessFileTests {
         #expect(file.quotas.limits(of: 5).connections == 10)
         #expect(file.quotas.limits(of: 1000).connections == 20)
         #expect(file.quotas.limits(of: 2500).messagesPerSecond == 100)
-        expect("version = 1\n[quota]\nconnections = 0\n", 3, "from 1 up")
+        for value in ["0", "-1", "1099511627777", "\"many\"", "1.5", "[1]", "true"] {
+            expect(
+                "version = 1\n[quota]\nconnections = \(value)\n", 3,
+                "'connections' is 1 to 1099511627776")
+        }
         expect("version = 1\n[quota]\nspeed = 1\n", 3, "unknown key 'speed'")
         expect("version = 1\n[[quota.user]]\nconnections = 1\n", 2, "uid is missing")
     }
