@@ -204,7 +204,8 @@ struct AclEdit {
                 diagnostics.note("the running broker keeps its old rules: \(error)")
             } else if answer.path == nil {
                 diagnostics.note(
-                    "the running broker was started without rules: start it again to use these")
+                    "the running broker was started without an access file: start it again with "
+                        + "--acl \(file.source.path)")
             } else if let path = answer.path, path != file.source.path {
                 diagnostics.note("the running broker uses another file: \(path)")
             } else {

@@ -10,15 +10,19 @@ import Logging
 extension Reactor {
     /// Puts what was read into force, or says why the old rules and links stay.
     mutating func configurationRead(_ outcome: ReloadOutcome) {
-        var document = ReloadDocument(
-            applied: true, changed: false, path: rulesStatus.path, rules: rulesStatus.rules,
-            warnings: rulesStatus.warnings, subscriptionsEnded: 0, deliveriesWithdrawn: 0)
+        var document = documentOfRulesInForce
         if let rules = outcome.rules {
             rulesRead(rules, outcome.cause, &document)
             service.rulesRead(rulesStatus)
         }
         if let links = outcome.links { document.links = linksRead(links, outcome.cause) }
         for request in outcome.requests { answer(request, document) }
+    }
+
+    private var documentOfRulesInForce: ReloadDocument {
+        ReloadDocument(
+            applied: true, changed: false, path: rulesStatus.path, rules: rulesStatus.rules,
+            warnings: rulesStatus.warnings, subscriptionsEnded: 0, deliveriesWithdrawn: 0)
     }
 
     /// - Parameter document: says what came of it.
@@ -79,9 +83,12 @@ extension Reactor {
             if let keeper {
                 keeper.reload(for: request)
             } else {
-                refuse(
-                    request,
-                    "the broker was started without rules and links: start it again to use some")
+                var document = documentOfRulesInForce
+                document.applied = false
+                document.error =
+                    "the broker was started without an access file and without links: start it "
+                    + "again with --acl FILE or --config FILE"
+                answer(request, document)
             }
         case "acl.check":
             guard let question = parse(CheckRequest.self, request),

@@ -157,5 +157,10 @@ struct AccessFileChangesTests {
         ])
         #expect(allow.wait() == 0)
         #expect(allow.errorText.contains("start it again"), "\(allow.errorText)")
+        let reload = try broker.run(["acl", "reload"])
+        #expect(reload.wait() == 1)
+        for words in ["the old rules stay", "without an access file", "--acl", "--config"] {
+            #expect(reload.errorText.contains(words), "\(reload.errorText)")
+        }
     }
 }
