@@ -80,6 +80,8 @@ extension BrokerClientError {
                 "is the broker running, and is this its socket?"
             case .permissionDenied:
                 "the socket's mode and group do not let this user in"
+            case .notSocket:
+                "a file of this name exists that is not a socket"
             case .protocolWrongTypeForSocket:
                 "this is a socket of another kind"
             case .wouldBlock:

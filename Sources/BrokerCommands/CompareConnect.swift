@@ -20,7 +20,19 @@ struct CompareConnect {
                 try Actor.send(socket, Array(text.utf8))
             }
         } catch {
-            throw CommandFailure(Self.status(of: error), "\(path): \(error)")
+            throw CommandFailure(
+                Self.status(of: error), "\(path): \(error)\(advice(error.errno))")
+        }
+    }
+
+    private func advice(_ errno: Errno) -> String {
+        switch errno {
+        case .noSuchFileOrDirectory, .connectionRefused:
+            "; start `broker compare --listen \(path)` first"
+        case .notSocket:
+            "; this is \(fileKind(path: path) ?? "gone"): name the path of a socket"
+        case .protocolWrongTypeForSocket: "; --type names the other type"
+        default: ""  // not an enum: every number of errno
         }
     }
 
@@ -38,7 +50,7 @@ struct CompareConnect {
     private static func status(of error: KernelError) -> ExitStatus {
         switch error.errno {
         case .permissionDenied, .notPermitted: .notPermitted
-        case .noSuchFileOrDirectory, .connectionRefused: .brokerUnavailable
+        case .noSuchFileOrDirectory, .connectionRefused, .notSocket: .brokerUnavailable
         case .protocolWrongTypeForSocket: .usage
         default: .failure
         }

@@ -102,6 +102,9 @@ struct ConnectOptions: ParsableArguments {
             return text
         case .wouldBlock:
             return "the broker at \(path) is too busy to take connections; try again"
+        case .notSocket:
+            return "\(path) is \(fileKind(path: path) ?? "gone") and not a socket, so no broker "
+                + "can be reached there: name the broker's socket with --socket or BROKER_SOCKET"
         case .protocolWrongTypeForSocket:
             return "\(path) belongs to another program: it is not a SOCK_SEQPACKET socket"
         case .some:

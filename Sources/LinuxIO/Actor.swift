@@ -88,7 +88,7 @@ public enum Actor {
         OwnedDescriptor(adopting: try kernelTry("socket") { clinux_actor_socket(type.number) })
     }
 
-    /// A connected socket; blocking.
+    /// A connected socket; blocking. Throws as `connectSeqpacket`.
     ///
     /// The corresponding C functions are `socket` and `connect`.
     public static func connect(
@@ -96,7 +96,11 @@ public enum Actor {
     ) throws(KernelError) -> OwnedDescriptor {
         let socket = try socket(type)
         let number = socket.rawValue
-        try kernelTry("connect") { unsafe clinux_connect_path(number, path) }
+        do throws(KernelError) {
+            try kernelTry("connect") { unsafe clinux_connect_path(number, path) }
+        } catch {
+            throw connectFailure(error, path: path)
+        }
         return socket
     }
 

@@ -21,6 +21,19 @@ struct FileIdentity: Equatable, Sendable {
     var isRegularFile: Bool { mode & S_IFMT == S_IFREG }
     var permissions: UInt32 { mode & 0o7777 }
 
+    /// What sort of file it is, for people.
+    var kind: String {
+        switch mode & S_IFMT {
+        case S_IFREG: "an ordinary file"
+        case S_IFDIR: "a directory"
+        case S_IFIFO: "a named pipe"
+        case S_IFLNK: "a symbolic link"
+        case S_IFCHR, S_IFBLK: "a device"
+        case S_IFSOCK: "a socket"
+        default: "a file of an unknown kind"
+        }
+    }
+
     func isSameFile(as other: FileIdentity) -> Bool {
         device == other.device && inode == other.inode
     }
@@ -51,4 +64,10 @@ func fileIdentity(path: String) -> FileIdentity? {
     var status = stat()
     guard unsafe stat(path, &status) == 0 else { return nil }
     return FileIdentity(status)
+}
+
+/// What sort of file is behind a path, for people: `an ordinary file`, `a directory`. Nil if there
+/// is none, or none that may be looked at.
+public func fileKind(path: String) -> String? {
+    fileIdentity(path: path)?.kind
 }

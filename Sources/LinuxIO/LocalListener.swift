@@ -17,8 +17,20 @@ public struct LocalListener: ~Copyable, Sendable {
         path: String, type: Actor.SocketType, records: Bool
     ) throws(SocketPathError) {
         let claim = try SocketPath(claiming: path)
+        let socket = try Self.listen(claim, type, records: records)
+        identity = try at(path) { () throws(KernelError) in
+            try claim.directory.identity(of: claim.directory.name)
+        }
+        self.claim = claim
+        descriptor = socket
+    }
+
+    /// If that fails, the lock is removed.
+    private static func listen(
+        _ claim: borrowing SocketPath, _ type: Actor.SocketType, records: Bool
+    ) throws(SocketPathError) -> OwnedDescriptor {
         let address = claim.directory.address
-        let socket = try at(path) { () throws(KernelError) in
+        do throws(KernelError) {
             let socket = try Actor.socket(type)
             let number = socket.rawValue
             try kernelTry("fcntl F_SETFL") { clinux_add_status_flags(number, O_NONBLOCK) }
@@ -31,14 +43,12 @@ public struct LocalListener: ~Copyable, Sendable {
             try kernelTry("bind") { unsafe clinux_bind_path(number, address) }
             // bind has applied the umask.
             try kernelTry("chmod") { unsafe chmod(address, 0o666) }
-            try kernelTry("listen") { listen(number, 64) }
+            try kernelTry("listen") { Glibc.listen(number, 64) }
             return socket
+        } catch {
+            try? claim.removeLock()
+            throw .system(path: claim.directory.path, error)
         }
-        identity = try at(path) { () throws(KernelError) in
-            try claim.directory.identity(of: claim.directory.name)
-        }
-        self.claim = claim
-        descriptor = socket
     }
 
     /// The next connection, waiting for one. Nil when the time is over.

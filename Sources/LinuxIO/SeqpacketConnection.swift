@@ -9,15 +9,26 @@ let socketFlags = Int32(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
 ///
 /// Throws EAGAIN (`.wouldBlock`) while the listener's backlog is full, ECONNREFUSED if nobody
 /// listens, ENOENT without a socket, EACCES without the permission to write to it, EPROTOTYPE
-/// if it is of another type.
+/// if it is of another type, ENOTSOCK if it is a file of another kind.
 ///
 /// The corresponding C functions are `socket` and `connect`.
 public func connectSeqpacket(path: String) throws(KernelError) -> OwnedDescriptor {
-    if path.utf8.count <= DirectoryEntry.addressBytesMax {
-        return try connectSeqpacket(address: path)
+    do throws(KernelError) {
+        if path.utf8.count <= DirectoryEntry.addressBytesMax {
+            return try connectSeqpacket(address: path)
+        }
+        let directory = try DirectoryEntry(of: path)
+        return try connectSeqpacket(address: directory.address)
+    } catch {
+        throw connectFailure(error, path: path)
     }
-    let directory = try DirectoryEntry(of: path)
-    return try connectSeqpacket(address: directory.address)
+}
+
+/// Linux says of a file that is no socket what it says of a socket on which nobody listens.
+func connectFailure(_ error: KernelError, path: String) -> KernelError {
+    guard error.errno == .connectionRefused, let file = fileIdentity(path: path), !file.isSocket
+    else { return error }
+    return KernelError(call: error.call, errno: .notSocket)
 }
 
 /// With a path that fits into a socket address.

@@ -41,7 +41,6 @@ public struct SeqpacketListener: ~Copyable, Sendable {
         path: String, mode: UInt32, groupID: UInt32?, backlog: Int32
     ) throws(SocketPathError) {
         precondition(mode & ~0o777 == 0, "a socket has permission bits only")
-        let claim = try SocketPath(claiming: path)
         let socket = try at(path) { () throws(KernelError) in
             let socket = try openSeqpacketSocket()
             try SeqpacketListener.setOptions(socket)
@@ -50,12 +49,14 @@ public struct SeqpacketListener: ~Copyable, Sendable {
             try kernelTry("fchmod") { fchmod(number, mode) }
             return socket
         }
-        let identity = try SeqpacketListener.bind(socket, claim, mode: mode, groupID: groupID)
-        do throws(KernelError) {
-            try SeqpacketListener.listen(socket, backlog: backlog)
+        let claim = try SocketPath(claiming: path)
+        let identity: FileIdentity
+        do throws(SocketPathError) {
+            identity = try SeqpacketListener.bind(
+                socket, claim, mode: mode, groupID: groupID, backlog: backlog)
         } catch {
-            try? claim.directory.unlink(claim.directory.name)
-            throw .system(path: path, error)
+            try? claim.removeLock()
+            throw error
         }
         descriptor = socket
         bound = BoundPath(claim: claim, identity: identity)
@@ -148,15 +149,16 @@ public struct SeqpacketListener: ~Copyable, Sendable {
         try kernelTry("listen") { Glibc.listen(number, backlog) }
     }
 
-    /// Binds, then gives the new inode its group and the mode bits that the umask took away.
+    /// Binds, gives the new inode its group and the mode bits that the umask took away, and then
+    /// listens.
     ///
     /// The umask itself is left alone: it belongs to all threads. What bind made is held by an
     /// O_PATH descriptor, so that a link put in its place is never followed.
     ///
-    /// The corresponding C functions are `bind`, `fchownat` and `chmod`.
+    /// The corresponding C functions are `bind`, `fchownat`, `chmod` and `listen`.
     private static func bind(
         _ socket: borrowing OwnedDescriptor, _ claim: borrowing SocketPath,
-        mode: UInt32, groupID: UInt32?
+        mode: UInt32, groupID: UInt32?, backlog: Int32
     ) throws(SocketPathError) -> FileIdentity {
         let number = socket.rawValue
         let path = claim.directory.path
@@ -168,7 +170,9 @@ public struct SeqpacketListener: ~Copyable, Sendable {
             throw .system(path: path, error)
         }
         do throws(KernelError) {
-            return try finishInode(claim, mode: mode, groupID: groupID)
+            let identity = try finishInode(claim, mode: mode, groupID: groupID)
+            try listen(socket, backlog: backlog)
+            return identity
         } catch {
             try? claim.directory.unlink(claim.directory.name)
             throw .system(path: path, error)

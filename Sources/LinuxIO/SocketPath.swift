@@ -8,8 +8,8 @@ public enum SocketPathError: Error, Equatable, CustomStringConvertible {
     case lockHeld(path: String, lockPath: String)
     /// A process that does not use our lock listens there.
     case inUse(path: String)
-    /// Something other than a socket has the name.
-    case notASocket(path: String)
+    /// Something other than a socket has the name: what, for people.
+    case notASocket(path: String, kind: String)
     /// The lock's name belongs to something other than a plain file.
     case lockNotAFile(path: String, lockPath: String)
     case system(path: String, KernelError)
@@ -21,8 +21,9 @@ public enum SocketPathError: Error, Equatable, CustomStringConvertible {
                 + "stop it or choose another path"
         case .inUse(let path):
             "\(path): another program is listening here; stop it or choose another path"
-        case .notASocket(let path):
-            "\(path): exists and is not a socket; move it away or choose another path"
+        case .notASocket(let path, let kind):
+            "\(path): this is \(kind) and not a socket, so it is left alone; "
+                + "move it away or choose another path"
         case .lockNotAFile(let path, let lockPath):
             "\(path): \(lockPath) exists and is not a plain file; move it away"
         case .system(let path, let error):
@@ -52,17 +53,40 @@ struct SocketPath: ~Copyable, Sendable {
 
     private static let lockAttemptsMax = 16
 
-    /// Takes the lock and removes a stale socket.
+    /// Takes the lock and removes a stale socket. If something is in the way, the lock is removed.
     init(claiming path: String) throws(SocketPathError) {
-        let directory = try at(path) { () throws(KernelError) in try DirectoryEntry(of: path) }
+        let directory = try SocketPath.entry(of: path)
         let lock = try SocketPath.takeLock(directory)
-        try SocketPath.removeStaleSocket(directory)
+        do throws(SocketPathError) {
+            try SocketPath.removeStaleSocket(directory)
+        } catch {
+            try? SocketPath.remove(lock, of: directory)
+            throw error
+        }
         self.directory = directory
         self.lock = lock
     }
 
+    private static func entry(of path: String) throws(SocketPathError) -> DirectoryEntry {
+        do throws(KernelError) {
+            return try DirectoryEntry(of: path)
+        } catch {
+            // "/tmp/", for example.
+            if let file = fileIdentity(path: path), !file.isSocket {
+                throw .notASocket(path: path, kind: file.kind)
+            }
+            throw .system(path: path, error)
+        }
+    }
+
     /// Unlinks the lock file while it is still locked, so that nobody else's is unlinked.
     func removeLock() throws(KernelError) {
+        try SocketPath.remove(lock, of: directory)
+    }
+
+    private static func remove(
+        _ lock: borrowing OwnedDescriptor, of directory: borrowing DirectoryEntry
+    ) throws(KernelError) {
         let name = SocketPath.lockName(directory)
         guard let named = try directory.identityIfPresent(of: name),
             let held = fileIdentity(lock.rawValue), named.isSameFile(as: held)
@@ -120,7 +144,7 @@ struct SocketPath: ~Copyable, Sendable {
             throw .system(path: path, error)
         }
         guard let found else { return }
-        guard found.isSocket else { throw .notASocket(path: path) }
+        guard found.isSocket else { throw .notASocket(path: path, kind: found.kind) }
         do throws(KernelError) {
             _ = try connectSeqpacket(address: directory.address)
         } catch {

@@ -33,7 +33,8 @@ struct ReconnectionTests {
         "and not if one has refused, or what is there is none",
         arguments: [
             unavailable(.permissionDenied), unavailable(.protocolWrongTypeForSocket),
-            unavailable(.notDirectory), BrokerClientError(.untrustedBroker(uid: 5), ""),
+            unavailable(.notDirectory), unavailable(.notSocket),
+            BrokerClientError(.untrustedBroker(uid: 5), ""),
             BrokerClientError(.refused(.notPermitted), ""), ended(.notPermitted),
             ended(.identityUnknown), ended(.quotaExceeded), ended(.slowSubscriber),
             BrokerClientError(.malformedPacket, ""), BrokerClientError(.cancelled, ""),

@@ -76,6 +76,7 @@ struct SocketPathTests {
         #expect(try child.line() == "listening")
         #expect(refusal(scratch) == .inUse(path: scratch.path("socket")))
         #expect(scratch.exists("socket"))
+        #expect(!scratch.exists("socket.lock"))
         try child.tell("x")
         try child.finish()
         _ = try scratch.listen()
@@ -97,9 +98,10 @@ struct SocketPathTests {
         let scratch = try Scratch()
         try scratch.write("socket")
         let error = refusal(scratch)
-        #expect(error == .notASocket(path: scratch.path("socket")))
-        #expect(error.map { "\($0)".contains("is not a socket") } == true)
+        #expect(error == .notASocket(path: scratch.path("socket"), kind: "an ordinary file"))
+        #expect(error.map { "\($0)".contains("an ordinary file and not a socket") } == true)
         #expect(scratch.exists("socket"))
+        #expect(!scratch.exists("socket.lock"))
     }
 
     @Test("a link in the place of the socket or the lock is not followed")
@@ -107,9 +109,10 @@ struct SocketPathTests {
         let scratch = try Scratch()
         try FileManager.default.createSymbolicLink(
             atPath: scratch.path("socket"), withDestinationPath: scratch.path("elsewhere"))
-        #expect(refusal(scratch) == .notASocket(path: scratch.path("socket")))
+        #expect(
+            refusal(scratch)
+                == .notASocket(path: scratch.path("socket"), kind: "a symbolic link"))
         try scratch.remove("socket")
-        try scratch.remove("socket.lock")
         try FileManager.default.createSymbolicLink(
             atPath: scratch.path("socket.lock"), withDestinationPath: scratch.path("elsewhere"))
         #expect(

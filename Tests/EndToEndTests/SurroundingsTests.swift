@@ -1,0 +1,76 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Files where a socket should be.
+@Suite("A command in bad surroundings says what to do")
+struct SurroundingsTests {
+    private let folder: TemporaryDirectory
+
+    init() throws {
+        folder = try TemporaryDirectory()
+    }
+
+    /// `$broker` is the program.
+    private func shell(_ script: String) throws -> ChildProcess {
+        try ChildProcess(
+            ["sh", "-c", "cd \(folder.path) && \(script)"],
+            environment: [
+                "broker": BrokerUnderTest.executable.path,
+                "BROKER_SOCKET": folder.path(of: "broker.sock"),
+            ])
+    }
+
+    private var names: [String] {
+        get throws { try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() }
+    }
+
+    // MARK: No socket
+
+    private static let kinds = [
+        ("echo text > it", "it", "an ordinary file"), ("mkdir it", "it", "a directory"),
+        ("mkdir it", "it/", "a directory"), ("mkfifo it", "it", "a named pipe"),
+    ]
+
+    @Test(
+        "What is no socket is named, is left alone, and nothing is left beside it",
+        arguments: kinds, ["serve --no-acl --socket", "compare --listen"])
+    func nothingToListenOn(file: (make: String, path: String, kind: String), command: String)
+        throws
+    {
+        let refused = try shell("\(file.make) && exec $broker \(command) ./\(file.path)")
+        #expect(refused.wait() == 1)
+        #expect(
+            refused.errorText.contains(
+                "./\(file.path): this is \(file.kind) and not a socket, so it is left alone; "
+                    + "move it away or choose another path"), "\(refused.errorText)")
+        #expect(try names == ["it"])
+    }
+
+    @Test(
+        "Nobody waits for a broker where there is no socket",
+        arguments: kinds,
+        ["pub t x --socket", "sub t -W 20 --reconnect --socket", "status --socket"])
+    func nothingToConnectTo(file: (make: String, path: String, kind: String), command: String)
+        throws
+    {
+        let refused = try shell("\(file.make) && exec $broker \(command) ./\(file.path)")
+        #expect(refused.wait() == 69)
+        #expect(
+            refused.errorText.contains("./\(file.path) is \(file.kind) and not a socket"),
+            "\(refused.errorText)")
+        #expect(refused.errorText.contains("--socket or BROKER_SOCKET"))
+    }
+
+    @Test("compare --connect tells a file from a socket on which nobody listens")
+    func compareConnect() throws {
+        let file = try shell("echo text > it && exec $broker compare --connect ./it")
+        #expect(file.wait() == 69)
+        #expect(file.errorText.contains("this is an ordinary file"), "\(file.errorText)")
+        let nothing = try shell("exec $broker compare --connect ./none")
+        #expect(nothing.wait() == 69)
+        #expect(
+            nothing.errorText.contains("start `broker compare --listen ./none` first"),
+            "\(nothing.errorText)")
+    }
+}
