@@ -34,30 +34,33 @@ package struct BrokerCommand: AsyncParsableCommand {
     /// Runs the command that the process was started with, and ends the process.
     package static func runAndExit() async -> Never {
         ByteStream.fillStandardStreams()
+        CurrentProcess.ignoreBrokenPipes()
+        var name = ""
         do {
-            let command = try parseAsRoot()
-            let name = name(of: command)
             do {
+                let command = try parseAsRoot()
+                name = Self.name(of: command)
                 try await run(command)
-            } catch is OutputClosed {
-                exit(.success)
-            } catch let failure as CommandFailure {
-                for line in failure.message.split(separator: "\n") {
-                    Diagnostics(command: name).note(String(line))
-                }
-                exit(failure.status)
+            } catch let error where exitCode(for: error).isSuccess {
+                // Usage that was asked for.
+                try Output().write(fullMessage(for: error) + "\n")
             }
+        } catch is OutputClosed {
+            exit(.success)
+        } catch let failure as CommandFailure {
+            for line in failure.message.split(separator: "\n") {
+                Diagnostics(command: name).note(String(line))
+            }
+            exit(failure.status)
         } catch {
             refuse(error)
         }
         exit(.success)
     }
 
-    /// Usage that is asked for goes to standard output, whatever is wrong to standard error, with
-    /// the arguments that it repeats.
+    /// Says what is wrong, with the arguments that it repeats.
     private static func refuse(_ error: any Error) -> Never {
         let status = exitCode(for: error)
-        guard !status.isSuccess else { exit(withError: error) }
         let diagnostics = Diagnostics(command: "")
         let lines = fullMessage(for: error).split(separator: "\n", omittingEmptySubsequences: false)
         for line in lines { diagnostics.writeRaw(Printable.harmless(String(line)) + "\n") }

@@ -27,6 +27,7 @@ struct OutputClosed: Error {}
 
 /// Notes to a person on standard error. What cannot be written there is lost.
 struct Diagnostics: Sendable {
+    /// As it is typed; empty for `broker` itself.
     let command: String
     private let stream = ByteStream.standardError
 
@@ -37,7 +38,8 @@ struct Diagnostics: Sendable {
     var isTerminal: Bool { stream.isTerminal }
 
     func note(_ text: String) {
-        writeRaw("broker \(command): \(Printable.harmless(text))\n")
+        let name = command.isEmpty ? "broker" : "broker \(command)"
+        writeRaw("\(name): \(Printable.harmless(text))\n")
     }
 
     /// As it is: progress lines move the cursor.

@@ -48,6 +48,14 @@ public enum CurrentProcess {
         _ = signal(SIGHUP, SIG_IGN)
     }
 
+    /// Lets a write that nobody will read fail with EPIPE, and not end the process: a broker goes
+    /// on without its log. Programs that it starts inherit that.
+    ///
+    /// The corresponding C function is `signal` with `SIG_IGN`.
+    public static func ignoreBrokenPipes() {
+        _ = signal(SIGPIPE, SIG_IGN)
+    }
+
     /// How many descriptors may be open: the limit in force, and how far it can be raised.
     public struct DescriptorLimit: Equatable, Sendable {
         public let soft: UInt64

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Files where a socket should be.
+/// Files where a socket should be, and output that cannot be written.
 @Suite("A command in bad surroundings says what to do")
 struct SurroundingsTests {
     private let folder: TemporaryDirectory
@@ -72,5 +72,49 @@ struct SurroundingsTests {
         #expect(
             nothing.errorText.contains("start `broker compare --listen ./none` first"),
             "\(nothing.errorText)")
+    }
+
+    // MARK: Output
+
+    @Test(
+        "Text that was asked for and cannot be written is a failure",
+        arguments: [
+            "--help", "help pub", "pub --help", "acl check --help", "--version",
+            "--generate-completion-script bash", "doctor", "compare --list",
+        ])
+    func fullDisk(arguments: String) throws {
+        let command = try shell("exec $broker \(arguments) > /dev/full")
+        #expect(command.wait() == 1)
+        #expect(
+            command.errorText.contains("cannot write to standard output: "),
+            "\(command.errorText)")
+    }
+
+    @Test("A reader that has read enough of the help is no failure")
+    func closedPipe() throws {
+        let command = try shell("{ $broker --help; echo $? >&2; } | true")
+        command.wait()
+        #expect(command.errorText == "0\n")
+    }
+
+    @Test("A broker goes on when nobody reads its log any more")
+    func unreadLog() throws {
+        try #require(try shell("mkfifo log").wait() == 0)
+        let broker = try shell("exec $broker serve --no-acl --log-level debug 2> log")
+        let log = try #require(FileHandle(forReadingAtPath: folder.path(of: "log")))
+        var text = ""
+        while !text.contains("listening on") {
+            let data = log.availableData
+            try #require(!data.isEmpty, "the broker did not start: \(text)")
+            text += String(decoding: data, as: UTF8.self)
+        }
+        try log.close()
+        for _ in 0..<3 {
+            // Connections are logged.
+            let publisher = try shell("exec $broker pub t x --ack")
+            #expect(publisher.wait() == 0, "\(publisher.errorText)")
+        }
+        broker.send(signal: SIGTERM)
+        #expect(broker.wait() == 0)
     }
 }
