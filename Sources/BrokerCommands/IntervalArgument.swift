@@ -5,7 +5,11 @@ struct IntervalArgument: ExpressibleByArgument, Equatable, Sendable {
     let duration: Duration
 
     /// A year: what is longer is a mistake, and this leaves room for sums of nanoseconds.
-    private static let secondsMax: Double = 366 * 86_400
+    static let daysMax = 366
+    private static let secondsMax = Double(daysMax) * 86_400
+
+    /// What the help of an option says, and so does the error about its value.
+    static let help = "seconds, or 100ms, 2s, 5m, up to \(daysMax) days"
 
     init?(argument: String) {
         let digits = argument.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }

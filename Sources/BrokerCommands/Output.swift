@@ -7,6 +7,18 @@ struct Output {
 
     var isTerminal: Bool { stream.isTerminal }
 
+    /// Waits until nobody reads any more, or the task is cancelled.
+    func waitUntilUnread() async {
+        let stream = stream
+        let (unread, end) = AsyncStream.makeStream(of: Void.self)
+        // Not joined: it may wait as long as the process lives.
+        _ = SystemThread.start(name: "output") {
+            stream.waitUntilUnread()
+            end.finish()
+        }
+        for await _ in unread {}
+    }
+
     /// - Throws: `OutputClosed` when nobody reads any more (`broker sub … | head`).
     func write(_ bytes: Span<UInt8>) throws {
         do throws(KernelError) {
@@ -19,6 +31,17 @@ struct Output {
 
     func write(_ text: String) throws {
         try write(Array(text.utf8).span)
+    }
+
+    /// Writes what has been done.
+    ///
+    /// - Parameter deed: the same in a few words: it is done though this cannot be written.
+    func write(_ text: String, after deed: String) throws {
+        do {
+            try write(text)
+        } catch let failure as CommandFailure {
+            throw CommandFailure(failure.status, "\(failure.message); \(deed) all the same")
+        }
     }
 }
 
@@ -36,6 +59,9 @@ struct Diagnostics: Sendable {
     }
 
     var isTerminal: Bool { stream.isTerminal }
+
+    /// Whether a note can be written at once.
+    var hasRoom: Bool { stream.hasRoom }
 
     func note(_ text: String) {
         let name = command.isEmpty ? "broker" : "broker \(command)"

@@ -1,6 +1,59 @@
 import BrokerClient
 import SystemPackage
 
+/// With `--reconnect`: one session after the other. Says when there is no broker, and when there is
+/// one again.
+struct Attachment {
+    private let diagnostics: Diagnostics
+    private let clock = ContinuousClock()
+    private var reconnection = Reconnection()
+    /// When the session that lasts began.
+    private var began: ContinuousClock.Instant?
+    private var hadSession = false
+    /// Whether it was said that there is no broker.
+    private var isAway = false
+
+    init(_ diagnostics: Diagnostics) {
+        self.diagnostics = diagnostics
+    }
+
+    /// Waits until it is time to try again.
+    ///
+    /// - Parameters:
+    ///   - error: why there is no session.
+    ///   - failure: the same for people.
+    /// - Throws: the failure, if another attempt would meet it again.
+    mutating func wait(
+        after error: BrokerClientError, _ failure: CommandFailure
+    ) async throws(CommandFailure) {
+        let session = began.map { clock.now - $0 }
+        began = nil
+        guard let delay = reconnection.delay(after: error, session: session) else { throw failure }
+        if !isAway {
+            isAway = true
+            let what = hadSession ? "disconnected" : "not connected"
+            diagnostics.note("\(what), waiting for the broker: \(failure.message)")
+        }
+        // Whoever was cancelled looks for that.
+        try? await Task.sleep(for: delay)
+    }
+
+    /// A session has begun.
+    ///
+    /// - Parameter consequence: what that means after a session that has ended.
+    /// - Returns: whether one has ended before.
+    mutating func begin(again consequence: String) -> Bool {
+        defer {
+            isAway = false
+            hadSession = true
+            began = clock.now
+        }
+        guard isAway else { return false }
+        diagnostics.note(hadSession ? "connected again: \(consequence)" : "connected")
+        return hadSession
+    }
+}
+
 /// When `--reconnect` tries again, and what ends it all the same.
 struct Reconnection {
     /// A session that lasted so long was a good one: waiting begins at the shortest time again.

@@ -18,8 +18,9 @@ struct Subscribe: AsyncParsableCommand {
             were lost show as {"count":N,"event":"lost"}; with --reconnect, \
             {"event":"reconnected"} stands where messages may have been missed.
 
-            Ends with status 0 at -C messages, at SIGINT, SIGTERM, and at -W without -C; with 1 \
-            if -W comes before -C messages did; with 75 if it read too slowly.
+            Ends with status 0 at -C messages, at SIGINT, SIGTERM, at -W without -C, and when \
+            nobody reads its output any more; with 1 if -W comes before -C messages did; with 75 \
+            if it read too slowly.
             """)
 
     @OptionGroup var connection: ConnectOptions
@@ -28,13 +29,14 @@ struct Subscribe: AsyncParsableCommand {
     var filters: [String]
 
     @Option(
-        name: [.customShort("C", allowingJoined: true), .long],
-        help: ArgumentHelp("End after so many messages.", valueName: "count"))
+        name: [.customShort("C", allowingJoined: true), .long], parsing: .unconditional,
+        help: ArgumentHelp("End after so many messages, 1 or more.", valueName: "count"))
     var count: Int?
 
     @Option(
-        name: [.customShort("W", allowingJoined: true), .long],
-        help: ArgumentHelp("End after this time: seconds, or 100ms, 2s, 5m.", valueName: "time"))
+        name: [.customShort("W", allowingJoined: true), .long], parsing: .unconditional,
+        help: ArgumentHelp(
+            "End after this time: \(IntervalArgument.help).", valueName: "time"))
     var wait: IntervalArgument?
 
     @Option(
@@ -71,7 +73,8 @@ struct Subscribe: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Bytes the broker may queue for this subscriber; 0: the broker's default.",
+            "Bytes the broker may queue for this subscriber, 1 to "
+                + "\(Limits.queueBytesPerSubscriptionMax); 0: the broker's default.",
             valueName: "bytes"))
     var queueBytes: UInt32 = 0
 

@@ -1,7 +1,8 @@
 import BrokerClient
 import UnixSignals
 
-/// Prints messages until there were enough, time is up, a signal comes or the session ends.
+/// Prints messages until there were enough, time is up, a signal comes, nobody reads them any more
+/// or the session ends.
 struct SubscribeRun {
     private enum End {
         case enough
@@ -13,7 +14,7 @@ struct SubscribeRun {
 
     /// Output is written in pieces of about this size when messages come faster.
     private static let outputBytesTarget = 65_536
-    /// How long a reader of our output may hold up an end by a signal.
+    /// How long a reader of our output may hold up an end by a signal or by -W.
     private static let farewell = Duration.seconds(1)
 
     private let command: Subscribe
@@ -26,11 +27,7 @@ struct SubscribeRun {
     func run() async throws {
         // Before anything is printed: whoever sees output may send the signal.
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
-        do {
-            try judge(try await end(signals))
-        } catch let error as BrokerClientError {
-            throw command.connection.failure(error)
-        }
+        try judge(try await end(signals))
     }
 
     private var options: SubscriptionOptions {
@@ -39,7 +36,7 @@ struct SubscribeRun {
             senderGIDs: command.fromGIDs, queueBytesMax: command.queueBytes)
     }
 
-    private func judge(_ end: End) throws {
+    private func judge(_ end: End) throws(CommandFailure) {
         switch end {
         case .enough, .interrupted, .finished: return
         case .timeUp:
@@ -53,16 +50,18 @@ struct SubscribeRun {
         try await withThrowingTaskGroup(of: End.self) { group in
             group.addTask { try await printSessions() }
             group.addTask {
-                for await _ in signals {
-                    endSoon()
-                    return .interrupted
-                }
+                for await _ in signals { return soon(.interrupted) }
                 return .finished
+            }
+            group.addTask {
+                await Output().waitUntilUnread()
+                if Task.isCancelled { return .finished }
+                throw OutputClosed()
             }
             if let wait = command.wait {
                 group.addTask {
-                    try? await Task.sleep(for: wait.duration)
-                    return .timeUp
+                    try await Task.sleep(for: wait.duration)
+                    return soon(.timeUp)
                 }
             }
             defer { group.cancelAll() }
@@ -72,27 +71,32 @@ struct SubscribeRun {
 
     /// A reader that has stopped reading keeps the printing task in its write: it cannot be
     /// cancelled, so the process ends without it.
-    private func endSoon() {
+    private func soon(_ end: End) -> End {
         Task.detached {
             try? await Task.sleep(for: Self.farewell)
+            do throws(CommandFailure) {
+                try judge(end)
+            } catch {
+                // It may be the same reader's.
+                if diagnostics.hasRoom { diagnostics.note(error.message) }
+                BrokerCommand.exit(error.status)
+            }
             BrokerCommand.exit(.success)
         }
+        return end
     }
 
     /// One session after the other with --reconnect, otherwise one.
     private func printSessions() async throws -> End {
-        var printing = Printing(left: command.count ?? .max)
-        var reconnection = Reconnection()
+        var printing = Printing(
+            attachment: Attachment(diagnostics), left: command.count ?? .max)
         while true {
             do {
                 return try await printSession(&printing)
             } catch let error as BrokerClientError {
-                let session = printing.began.map { printing.clock.now - $0 }
-                guard command.reconnects,
-                    let delay = reconnection.delay(after: error, session: session)
-                else { throw error }
-                sayAway(error, &printing)
-                try? await Task.sleep(for: delay)
+                let failure = command.connection.failure(error)
+                guard command.reconnects else { throw failure }
+                try await printing.attachment.wait(after: error, failure)
                 if Task.isCancelled { return .finished }
             }
         }
@@ -101,38 +105,9 @@ struct SubscribeRun {
     /// What goes on from one session to the next.
     private struct Printing {
         let output = Output()
-        let clock = ContinuousClock()
+        var attachment: Attachment
         /// Messages that -C still lets through.
         var left: Int
-        /// When the session that lasts began.
-        var began: ContinuousClock.Instant?
-        var hadSession = false
-        /// Whether it was said that there is no broker.
-        var isAway = false
-    }
-
-    private func sayAway(_ error: BrokerClientError, _ printing: inout Printing) {
-        printing.began = nil
-        guard !printing.isAway else { return }
-        printing.isAway = true
-        let what = printing.hadSession ? "disconnected" : "not connected"
-        let reason = command.connection.failure(error).message
-        diagnostics.note("\(what), waiting for the broker: \(reason)")
-    }
-
-    private func sayBack(
-        _ renderer: inout MessageRenderer, _ printing: inout Printing
-    ) throws {
-        defer {
-            printing.isAway = false
-            printing.hadSession = true
-            printing.began = printing.clock.now
-        }
-        guard printing.isAway else { return }
-        guard printing.hadSession else { return diagnostics.note("connected") }
-        diagnostics.note("connected again: messages sent in between may have been missed")
-        renderer.appendReconnection()
-        try flush(&renderer, printing.output)
     }
 
     private func printSession(_ printing: inout Printing) async throws -> End {
@@ -148,7 +123,10 @@ struct SubscribeRun {
         var renderer = MessageRenderer(
             style: MessageRenderer.Style(command.format, template: command.template),
             brokerName: client.session.brokerName, toTerminal: printing.output.isTerminal)
-        try sayBack(&renderer, &printing)
+        if printing.attachment.begin(again: "messages sent in between may have been missed") {
+            renderer.appendReconnection()
+            try flush(&renderer, printing.output)
+        }
         let end = try await printMessages(of: subscription, &renderer, &printing)
         // A task of its own says goodbye even if this one was cancelled.
         await Task { await client.close() }.value

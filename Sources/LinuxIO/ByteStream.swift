@@ -50,6 +50,19 @@ public struct ByteStream: Sendable {
         }
     }
 
+    /// Waits for bytes or the end, but no longer than until `event` is signalled.
+    ///
+    /// The corresponding C function is `poll`. Its errors show again at the next `read`.
+    ///
+    /// - Returns: false if it was signalled.
+    public func waitUntilReadable(unless event: borrowing EventFD) -> Bool {
+        var requests = [number, event.descriptor.rawValue].map {
+            pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+        }
+        _ = kernelCall("poll") { unsafe poll(&requests, 2, -1) }
+        return requests[1].revents == 0
+    }
+
     /// Writes everything. Whoever opened the stream may have made it non-blocking: then this
     /// waits for room.
     ///
@@ -72,10 +85,25 @@ public struct ByteStream: Sendable {
         }
     }
 
-    /// The corresponding C function is `poll`. Its errors show again at the next call.
+    /// Whether a few hundred bytes can be written without waiting for a reader.
+    public var hasRoom: Bool { isReady(POLLOUT, timeoutMilliseconds: 0) }
+
+    /// Waits until nobody reads any more what is written to a pipe, socket or terminal; for ever
+    /// on other streams.
+    public func waitUntilUnread() {
+        // Errors and hang-ups are told without being asked for.
+        _ = isReady(0, timeoutMilliseconds: -1)
+    }
+
     private func waitUntilReady(_ events: Int32) {
+        _ = isReady(events, timeoutMilliseconds: -1)
+    }
+
+    /// The corresponding C function is `poll`. Its errors show again at the next call.
+    private func isReady(_ events: Int32, timeoutMilliseconds: Int32) -> Bool {
         var request = pollfd(fd: number, events: Int16(events), revents: 0)
-        _ = kernelCall("poll") { unsafe poll(&request, 1, -1) }
+        let count = kernelCall("poll") { unsafe poll(&request, 1, timeoutMilliseconds) }
+        return (try? count.get()) ?? 1 > 0
     }
 
     /// Opens /dev/null for each standard stream that this process was started without.
