@@ -1,5 +1,5 @@
 import ArgumentParser
-import BrokerClient
+import BrokerWire
 
 /// `broker pub`
 struct Publish: AsyncParsableCommand {
@@ -8,8 +8,9 @@ struct Publish: AsyncParsableCommand {
         abstract: "Publish messages to a topic",
         discussion: """
             Says exactly one of: MESSAGE, -m, -f, -l, -s, -n. A refusal is always reported, with \
-            or without --ack, and ends the command with status 77 (75 for a quota). Arguments \
-            are text; bytes that are not UTF-8 come by -f or -s.
+            or without --ack, and ends the command with status 77 (75 for a quota). So does the \
+            end of the broker, with 69, also while -l waits for a line. Arguments are text; bytes \
+            that are not UTF-8 come by -f or -s.
             """)
 
     @OptionGroup var connection: ConnectOptions
@@ -46,16 +47,27 @@ struct Publish: AsyncParsableCommand {
 
     @Option(
         name: .customLong("repeat"),
-        help: ArgumentHelp("Send the message so many times.", valueName: "count"))
+        help: ArgumentHelp("Send the message so many times, 1 or more.", valueName: "count"))
     var repeats: Int = 1
 
     @Option(
         help: ArgumentHelp(
-            "Time from one message to the next: seconds, or 100ms, 2s, 5m.", valueName: "time"))
+            "Time from one message to the next: \(IntervalArgument.help).", valueName: "time"))
     var interval: IntervalArgument?
 
     @Option(help: "With --ack: how to print what the broker answered, one line a message.")
     var format: OutputFormat = .text
+
+    @Flag(
+        name: .customLong("reconnect"),
+        help: ArgumentHelp(
+            "Wait for a broker that is not there, and send again when it is back.",
+            discussion: """
+                Each message is kept until the broker says that it has it, and until then sent to \
+                every broker that starts on the path: at least once, and perhaps more often. \
+                Refusals end the command as ever.
+                """))
+    var reconnects = false
 
     @Flag(name: [.short, .long], help: "Say more on standard error.")
     var verbose = false
@@ -98,35 +110,7 @@ struct Publish: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let source = try readSource()
-        let diagnostics = Diagnostics(command: "pub")
-        let refusals = RefusalNotes(diagnostics)
-        var configuration = connection.configuration(clientName: "broker pub")
-        configuration.onRefusal = { refusals.add($0) }
-        do {
-            let client = try await BrokerClient.connect(configuration)
-            if verbose { diagnostics.note(client.session.sentence(path: connection.path)) }
-            var run = PublishRun(
-                client: client, topic: try PreparedTopic(topic), interval: interval?.duration,
-                answers: ack ? AnswerPrinter(format, topic: topic) : nil,
-                progress: Progress(diagnostics, isPaced: ack || interval != nil),
-                refusals: refusals)
-            defer { run.progress.finish(verbose: verbose) }
-            try await run.send(source, count: repeats)
-            // Refusals of everything sent come before the answer.
-            if !ack { _ = try await client.ping() }
-            await client.close()
-        } catch let error as BrokerClientError {
-            try refusals.check()
-            throw connection.failure(error)
-        }
-        try refusals.check()
-    }
-
-    private func readSource() throws -> PublishSource {
-        if lines { return .lines }
-        if standardInput { return .single(try PublishSource.readStandardInput()) }
-        if let file { return .single(try PublishSource.readFile(file)) }
-        return .single(Array((message ?? messageOption ?? "").utf8))
+        var run = try PublishRun(self)
+        try await run.run()
     }
 }

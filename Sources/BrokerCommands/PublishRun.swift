@@ -4,36 +4,75 @@ import Synchronization
 
 /// Sends what `broker pub` was told to send.
 struct PublishRun {
-    let client: BrokerClient
-    let topic: PreparedTopic
-    let interval: Duration?
+    private let command: Publish
+    private let interval: Duration?
     /// Nil: answers are not awaited.
-    let answers: AnswerPrinter?
-    var progress: Progress
-    let refusals: RefusalNotes
+    private let answers: AnswerPrinter?
+    private var publisher: Publisher
+    private var progress: Progress
+    private let refusals: RefusalNotes
+    /// Signalled when there is no point in waiting for another line.
+    private let alarm: Alarm
 
     private let clock = ContinuousClock()
     private var due: ContinuousClock.Instant?
 
-    init(
-        client: BrokerClient, topic: PreparedTopic, interval: Duration?,
-        answers: AnswerPrinter?, progress: Progress, refusals: RefusalNotes
-    ) {
-        self.client = client
-        self.topic = topic
-        self.interval = interval
-        self.answers = answers
-        self.progress = progress
-        self.refusals = refusals
+    init(_ command: Publish) throws {
+        self.command = command
+        interval = command.interval?.duration
+        answers = command.ack ? AnswerPrinter(command.format, topic: command.topic) : nil
+        let diagnostics = Diagnostics(command: "pub")
+        progress = Progress(diagnostics, isPaced: command.ack || interval != nil)
+        alarm = try Alarm()
+        refusals = RefusalNotes(diagnostics)
+        publisher = try Publisher(command, diagnostics, refusals, alarm)
     }
 
-    mutating func send(_ source: PublishSource, count: Int) async throws {
+    mutating func run() async throws {
+        let source = try readSource()
+        do {
+            try await publisher.connect()
+            defer { progress.finish(verbose: command.verbose) }
+            try await send(source)
+            try await publisher.finish()
+        } catch let error as BrokerClientError {
+            try refusals.check()
+            throw command.connection.failure(error)
+        }
+        try refusals.check()
+    }
+
+    private func readSource() throws -> PublishSource {
+        if command.lines { return .lines }
+        if command.standardInput { return .single(try PublishSource.readStandardInput()) }
+        if let file = command.file { return .single(try PublishSource.readFile(file)) }
+        return .single(Array((command.message ?? command.messageOption ?? "").utf8))
+    }
+
+    private mutating func send(_ source: PublishSource) async throws {
         switch source {
         case .single(let payload):
-            for _ in 0..<count { try await send(payload.span) }
+            for _ in 0..<command.repeats { try await send(payload.span) }
         case .lines:
             var reader = LineReader()
-            while try reader.next() { try await send(reader.span) }
+            while true {
+                switch reader.next() {
+                case .line: try await send(reader.span)
+                case .needsInput:
+                    try await waitForInput()
+                    try reader.fill()
+                case .end: return
+                }
+            }
+        }
+    }
+
+    /// Nobody may say anything for hours: a refusal or the end of the session ends the wait.
+    private mutating func waitForInput() async throws {
+        try await publisher.settle()
+        while !alarm.waitForInput() {
+            try refusals.check()
+            try await publisher.check()
         }
     }
 
@@ -42,9 +81,9 @@ struct PublishRun {
         try refusals.check()
         if let interval { try await pause(interval) }
         if let answers {
-            try answers.print(await client.publishAcknowledged(payload, to: topic))
+            try answers.print(try await publisher.publishAcknowledged(payload))
         } else {
-            try await client.publish(payload, to: topic)
+            try await publisher.publish(payload)
         }
         progress.add(bytes: payload.count)
     }
@@ -55,8 +94,27 @@ struct PublishRun {
             due = clock.now + interval
             return
         }
+        try await publisher.settle()
         try await clock.sleep(until: due)
         self.due = max(due + interval, clock.now)
+    }
+}
+
+/// Wakes who waits for standard input.
+final class Alarm: Sendable {
+    private let event: EventFD
+
+    init() throws(KernelError) {
+        event = try EventFD()
+    }
+
+    func ring() { event.signal() }
+
+    /// - Returns: false if the alarm has rung.
+    func waitForInput() -> Bool {
+        if ByteStream.standardInput.waitUntilReadable(unless: event) { return true }
+        event.drain()
+        return false
     }
 }
 
@@ -74,7 +132,9 @@ struct AnswerPrinter {
     func print(_ answer: Acknowledgement) throws {
         switch format {
         case .text: return
-        case .json: try output.write(line(answer).span)
+        case .json:
+            try output.write(
+                String(decoding: line(answer), as: UTF8.self), after: "the message was published")
         }
     }
 

@@ -48,6 +48,7 @@ enum PublishSource {
 }
 
 /// Standard input by lines, without their ends. A last line may lack its end.
+/// It never waits by itself: that is up to whoever calls `fill`.
 ///
 /// Invariant: the bytes from `start` on are unread, and have no line end before `scanned`.
 struct LineReader {
@@ -55,7 +56,7 @@ struct LineReader {
     private var start = 0
     private var scanned = 0
     private var isAtEnd = false
-    private var lineNumber = 0
+    private var lineNumber = 1
     private let read: (inout [UInt8]) throws(KernelError) -> Int
 
     init() {
@@ -69,6 +70,14 @@ struct LineReader {
         self.read = read
     }
 
+    enum Step {
+        /// `span` is a line.
+        case line
+        /// More has to be read first.
+        case needsInput
+        case end
+    }
+
     /// The line that `next` has found.
     private(set) var line: Range<Int> = 0..<0
 
@@ -77,29 +86,25 @@ struct LineReader {
         get { bytes.span.extracting(line) }
     }
 
-    /// - Returns: false at the end.
-    mutating func next() throws(CommandFailure) -> Bool {
-        lineNumber += 1
-        while true {
-            while scanned < bytes.count {
-                if bytes[scanned] == 0x0A {
-                    line = start..<scanned
-                    scanned += 1
-                    start = scanned
-                    return true
-                }
+    mutating func next() -> Step {
+        while scanned < bytes.count {
+            if bytes[scanned] == 0x0A {
+                line = start..<scanned
                 scanned += 1
+                start = scanned
+                lineNumber += 1
+                return .line
             }
-            if isAtEnd {
-                line = start..<bytes.count
-                start = bytes.count
-                return !line.isEmpty
-            }
-            try fill()
+            scanned += 1
         }
+        guard isAtEnd else { return .needsInput }
+        line = start..<bytes.count
+        start = bytes.count
+        return line.isEmpty ? .end : .line
     }
 
-    private mutating func fill() throws(CommandFailure) {
+    /// Reads once.
+    mutating func fill() throws(CommandFailure) {
         bytes.removeSubrange(..<start)
         scanned -= start
         start = 0
