@@ -12,7 +12,7 @@ struct AclLearn: AsyncParsableCommand {
             and nothing is changed.
             """)
 
-    @Option(help: ArgumentHelp("How long to watch.", valueName: "seconds"))
+    @Option(help: ArgumentHelp("How long to watch: 1 to 86400 seconds.", valueName: "seconds"))
     var seconds: Int = 10
 
     @OptionGroup var connection: ConnectOptions
@@ -21,7 +21,7 @@ struct AclLearn: AsyncParsableCommand {
 
     func validate() throws {
         guard (1...86_400).contains(seconds) else {
-            throw ValidationError("--seconds is between 1 and 86400")
+            throw ValidationError("--seconds is 1 to 86400 seconds")
         }
     }
 

@@ -31,16 +31,21 @@ struct Bench: AsyncParsableCommand {
     @Flag(help: "With --via-link: the link is under TLS, with its key as pre-shared key.")
     var tls = false
 
-    @Option(help: "Publishing processes.")
+    @Option(help: "Publishing processes, 1 to 64.")
     var publishers = 1
 
-    @Option(help: "Subscribing processes; each receives everything.")
+    @Option(help: "Subscribing processes, 1 to 1000; each receives everything.")
     var subscribers = 1
 
-    @Option(help: ArgumentHelp("Payload of each message.", valueName: "bytes"))
+    @Option(
+        help: ArgumentHelp(
+            "Payload of each message: \(BenchStamp.byteCount) to \(Limits.packetBytesMax) bytes.",
+            valueName: "bytes"))
     var size = 128
 
-    @Option(help: ArgumentHelp("Messages that each publisher sends.", valueName: "n"))
+    @Option(
+        help: ArgumentHelp(
+            "Messages that each publisher sends, 1 to \(Bench.messagesMax).", valueName: "n"))
     var messages = 5_000_000
 
     @Option(
@@ -73,7 +78,7 @@ struct Bench: AsyncParsableCommand {
         }
         guard (BenchStamp.byteCount...Limits.packetBytesMax).contains(size) else {
             throw ValidationError(
-                "--size is \(BenchStamp.byteCount) to \(Limits.packetBytesMax): each message "
+                "--size is \(BenchStamp.byteCount) to \(Limits.packetBytesMax) bytes: each message "
                     + "carries its number, and fits in a packet")
         }
         guard (1...Self.messagesMax).contains(messages), batch >= 0, rate >= 0 else {

@@ -60,7 +60,9 @@ struct Compare: AsyncParsableCommand {
     @Flag(name: .customLong("stdin"), help: "With --connect: send each line of standard input.")
     var sendsLines = false
 
-    @Option(name: [.customShort("C"), .long], help: "With --listen: end after so many messages.")
+    @Option(
+        name: [.customShort("C"), .long],
+        help: "With --listen: end after so many messages, 1 or more.")
     var count: Int?
 
     @Flag(help: "Tell on standard error what each process says of itself.")

@@ -12,7 +12,9 @@ struct LinkKeygen: ParsableCommand {
             never replaced. The key itself is not printed.
             """)
 
-    @Argument(help: ArgumentHelp("Name of the link.", valueName: "name"))
+    @Argument(
+        help: ArgumentHelp("Name of the link.", valueName: "name"),
+        transform: NameArgument.checked)
     var name: String
 
     @Option(
@@ -21,6 +23,10 @@ struct LinkKeygen: ParsableCommand {
     var out: String?
 
     init() {}
+
+    func validate() throws {
+        if out == "" { throw ValidationError("--out needs a path") }
+    }
 
     func run() throws {
         let path = out ?? "\(name).key"
@@ -32,7 +38,7 @@ struct LinkKeygen: ParsableCommand {
         } catch {
             throw CommandFailure(.failure, error.description)
         }
-        try Output().write(LinkKeyReport.text(path, entries))
+        try Output().write(LinkKeyReport.text(path, entries), after: "\(path) was made")
     }
 }
 

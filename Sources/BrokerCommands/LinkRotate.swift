@@ -16,7 +16,9 @@ struct LinkRotate: ParsableCommand {
             Rotations of one file at the same time take their steps one after the other.
             """)
 
-    @Argument(help: ArgumentHelp("Name of the link.", valueName: "name"))
+    @Argument(
+        help: ArgumentHelp("Name of the link.", valueName: "name"),
+        transform: NameArgument.checked)
     var name: String
 
     @Option(
@@ -26,12 +28,17 @@ struct LinkRotate: ParsableCommand {
 
     init() {}
 
+    func validate() throws {
+        if file == "" { throw ValidationError("--file needs a path") }
+    }
+
     func run() throws {
         let path = file ?? "\(name).key"
         do {
             let keys = try Self.rotate(path)
-            try Output().write(LinkKeyReport.text(path, keys))
+            // Said first: it holds whether or not the keys can be printed.
             Diagnostics(command: "link rotate").note(Self.whatFollows(keys))
+            try Output().write(LinkKeyReport.text(path, keys), after: "\(path) was rotated")
         } catch let error as SigningError {
             throw CommandFailure(.failure, error.description)
         } catch let error as KernelError {

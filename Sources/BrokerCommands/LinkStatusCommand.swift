@@ -52,14 +52,17 @@ struct LinkStatusCommand: AsyncParsableCommand {
     @Option(help: "How to print the status.")
     var format: OutputFormat = .text
 
-    @Option(help: ArgumentHelp("Show it again after this time, for ever.", valueName: "interval"))
+    @Option(
+        help: ArgumentHelp(
+            "Show it again after this time, 100ms or more, for ever: \(IntervalArgument.help).",
+            valueName: "interval"))
     var watch: IntervalArgument?
 
     init() {}
 
     func validate() throws {
         if let watch, watch.duration < .milliseconds(100) {
-            throw ValidationError("--watch takes 100ms or more")
+            throw ValidationError("--watch takes 100ms to \(IntervalArgument.daysMax) days")
         }
     }
 

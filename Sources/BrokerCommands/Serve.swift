@@ -32,7 +32,7 @@ struct Serve: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Permission bits of the socket: who may connect, not what they may do.",
+            "Permission bits of the socket, 0 to 0777: who may connect, not what they may do.",
             valueName: "mode"))
     var socketMode = FileModeArgument(mode: 0o666)
 
@@ -51,7 +51,8 @@ struct Serve: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "Name of this broker: the origin of its messages, and what links know it by.",
-            valueName: "name"))
+            valueName: "name"),
+        transform: NameArgument.checked)
     var name: String?
 
     @Option(
@@ -61,20 +62,21 @@ struct Serve: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Look for more messages for so long before sleeping.",
+            "Look for more messages for so long before sleeping: 0 to 1000 microseconds.",
             discussion: """
                 Only while they follow each other closely: it shortens round trips for processor \
-                time. 0 sleeps at once; at most 1000.
+                time. 0 sleeps at once.
                 """,
             valueName: "microseconds"))
     var pollMax: UInt64 = 50
 
     @Option(
         help: ArgumentHelp(
-            "Work so much of the time for users who want more than others who speak.",
+            "Work so much of the time for users who want more than others who speak: 1 to 100 "
+                + "percent.",
             discussion: """
-                Throttling them leaves processors to the others, whose round trips stay short. 1 \
-                to 100; 100 never throttles, for throughput.
+                Throttling them leaves processors to the others, whose round trips stay short. \
+                100 never throttles, for throughput.
                 """,
             valueName: "percent"))
     var busyMax = 33
@@ -124,10 +126,6 @@ struct Serve: AsyncParsableCommand {
     func validate() throws {
         if noAcl && accessFile != nil {
             throw ValidationError("--acl and --no-acl exclude each other")
-        }
-        if let name, !LinkName.isValid(name) {
-            throw ValidationError(
-                "--name is 1 to \(LinkLimits.nameBytesMax) letters, digits, '.', '_' and '-'")
         }
         if pollMax > 1_000 {
             throw ValidationError("--poll-max is 0 to 1000 microseconds")
@@ -241,6 +239,16 @@ enum LogLevelArgument: String, ExpressibleByArgument, CaseIterable, Sendable {
         case .error: .error
         case .critical: .critical
         }
+    }
+}
+
+/// The name of a broker or a link.
+enum NameArgument {
+    static func checked(_ name: String) throws -> String {
+        if LinkName.isValid(name) { return name }
+        throw ValidationError(
+            "a name is 1 to \(LinkLimits.nameBytesMax) letters (a to z, A to Z), digits, '.', '_' "
+                + "and '-'")
     }
 }
 

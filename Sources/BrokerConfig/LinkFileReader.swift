@@ -122,8 +122,12 @@ struct LinkFileReader {
     }
 
     private mutating func readLimits(into link: inout LinkConfiguration) {
-        if let hops = integer("max_hops", 1...LinkLimits.pathNamesMax) { link.hopsMax = hops }
-        if let bytes = integer("queue_bytes", Limits.packetBytesMax...Limits.queueBytesPerUserMax) {
+        if let hops = integer("max_hops", 1...LinkLimits.pathNamesMax, "brokers") {
+            link.hopsMax = hops
+        }
+        if let bytes = integer(
+            "queue_bytes", Limits.packetBytesMax...Limits.queueBytesPerUserMax, "bytes")
+        {
             link.queueBytesMax = bytes
         }
         guard section["overflow"] != nil, let overflow = string("overflow") else { return }
@@ -220,12 +224,14 @@ struct LinkFileReader {
         return nil
     }
 
-    private mutating func integer(_ key: String, _ range: ClosedRange<Int>) -> Int? {
+    private mutating func integer(
+        _ key: String, _ range: ClosedRange<Int>, _ unit: String
+    ) -> Int? {
         switch value(key) {
         case nil: return nil
         case .integer(let number) where range.contains(number): return number
         default:
-            problem(key, "'\(key)' is \(range.lowerBound) to \(range.upperBound)")
+            problem(key, "'\(key)' is \(range.lowerBound) to \(range.upperBound) \(unit)")
             return nil
         }
     }

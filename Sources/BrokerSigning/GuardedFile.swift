@@ -68,8 +68,10 @@ enum GuardedFile {
     }
 
     static func failure(_ path: String, _ what: String) -> SigningError {
-        let reason = unsafe String(cString: strerror(errno))
-        return SigningError("\(path): \(what): \(reason)")
+        let number = errno
+        let reason = unsafe String(cString: strerror(number))
+        let advice = number == ENOENT ? "; does its directory exist, and is this its name?" : ""
+        return SigningError("\(path): \(what): \(reason)\(advice)")
     }
 
     private static func octal(_ mode: UInt32) -> String {

@@ -20,7 +20,14 @@ extension LinkKeyFile {
         defer { SecretText.overwrite(&text) }
         let flags = O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW
         let file = unsafe open(path, flags, 0o600)
-        guard file >= 0 else { throw GuardedFile.failure(path, "cannot be created") }
+        guard file >= 0 else {
+            if errno == EEXIST {
+                throw SigningError(
+                    "\(path): is there already, and a key file is never replaced: "
+                        + "`broker link rotate` changes its key, --out names another file")
+            }
+            throw GuardedFile.failure(path, "cannot be created")
+        }
         defer { close(file) }
         let isWritten = unsafe text.withUnsafeBytes { bytes in
             // Whole at once: a key file is smaller than a page.

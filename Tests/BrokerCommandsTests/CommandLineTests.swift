@@ -86,6 +86,42 @@ struct CommandLineTests {
         expectRefusal(line, reason)
     }
 
+    @Test(
+        "names the range, and its unit, of a value that is not in it",
+        arguments: [
+            ("serve --socket-mode", ["1777", "rw", "-1"], "0 to 0777"),
+            ("serve --poll-max", ["1001", "x", "-1"], "0 to 1000 microseconds"),
+            ("serve --busy-max", ["0", "101", "x", "-1"], "1 to 100 percent"),
+            ("serve --name", ["a/b", "a b", ".\u{1B}"], "1 to 64 letters"),
+            ("sub t -W", ["x", "-1", "9000h"], "seconds, or 100ms, 2s, 5m, up to 366 days"),
+            ("sub t -C", ["0", "x", "-1"], "1 or more"),
+            ("sub t --queue-bytes", ["x", "-1", "4294967296"], "1 to 16777216"),
+            ("pub t a --repeat", ["0", "x", "-1"], "1 or more"),
+            ("pub t -l --interval", ["x", "-1", "9000h"], "2s, 5m, up to 366 days"),
+            ("link status --watch", ["99ms", "x", "-1", "9000h"], "366 days"),
+            ("link keygen", ["a/b", "../a", "a b", "ä", ""], "1 to 64 letters"),
+            ("link rotate", ["a/b", "../a", "a b", "ä", ""], "1 to 64 letters"),
+            ("acl learn --seconds", ["0", "86401", "x", "-1"], "1 to 86400 seconds"),
+            ("bench --publishers", ["0", "65", "x", "-1"], "1 to 64"),
+            ("bench --subscribers", ["0", "1001", "x", "-1"], "1 to 1000"),
+            ("bench --size", ["15", "262145", "x", "-1"], "16 to 262144 bytes"),
+            ("bench --messages", ["0", "x", "-1"], "1 to 1000000000000"),
+            ("compare --listen s -C", ["0", "x", "-1"], "1 or more"),
+        ])
+    func ranges(option: String, values: [String], range: String) {
+        for value in values {
+            do {
+                _ = try BrokerCommand.parseAsRoot(
+                    option.split(separator: " ").map(String.init) + [value])
+                Issue.record("accepted: \(option) \(value)")
+            } catch {
+                #expect(BrokerCommand.exitCode(for: error).rawValue == 64)
+                let message = BrokerCommand.fullMessage(for: error)
+                #expect(message.contains(range), "\(option) \(value): \(message)")
+            }
+        }
+    }
+
     private func expectRefusal(_ line: String, _ reason: String) {
         do {
             _ = try BrokerCommand.parseAsRoot(line.split(separator: " ").map(String.init))

@@ -109,9 +109,9 @@ struct LinkFileTests {
         arguments: [
             ("name = ", "not TOML"),
             ("colour = 1", "unknown key 'colour'"),
-            ("max_hops = 9", "'max_hops' is 1 to 8"),
+            ("max_hops = 9", "'max_hops' is 1 to 8 brokers"),
             ("max_hops = \"3\"", "'max_hops' is 1 to 8"),
-            ("queue_bytes = 1", "'queue_bytes' is "),
+            ("queue_bytes = 1", "'queue_bytes' is 262144 to 268435456 bytes"),
             ("overflow = \"fill\"", "'overflow' is"),
             ("overflow = 3", "'overflow' is a string, not a number"),
             ("export = \"a\"", "'export' is a list of strings"),

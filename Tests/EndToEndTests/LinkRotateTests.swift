@@ -74,6 +74,36 @@ struct LinkRotateTests {
             try FileManager.default.contentsOfDirectory(atPath: directory.path) == ["edge.key"])
     }
 
+    @Test func `what is written is said to be, though its keys cannot be printed`() throws {
+        func intoFullDisk(_ words: String) throws -> ChildProcess {
+            try ChildProcess(
+                ["sh", "-c", "exec $broker link \(words) > /dev/full"],
+                environment: ["broker": BrokerUnderTest.executable.path])
+        }
+        let other = directory.path(of: "hub.key")
+        let made = try intoFullDisk("keygen hub --out \(other)")
+        #expect(made.wait() == 1)
+        #expect(made.errorText.contains("\(other) was made all the same"), "\(made.errorText)")
+        #expect(FileManager.default.fileExists(atPath: other))
+        let rotated = try intoFullDisk("rotate edge --file \(path)")
+        #expect(rotated.wait() == 1)
+        #expect(
+            rotated.errorText.contains("\(path) was rotated all the same"),
+            "\(rotated.errorText)")
+        #expect(rotated.errorText.contains("carry the file"), "\(rotated.errorText)")
+        #expect(try id("next", in: keyFile()) != nil)
+    }
+
+    @Test func `a key file that is there is not replaced, and what to do is said`() throws {
+        let before = try keyFile()
+        let refused = try ChildProcess([
+            BrokerUnderTest.executable.path, "link", "keygen", "edge", "--out", path,
+        ])
+        #expect(refused.wait() == 1)
+        #expect(refused.errorText.contains("`broker link rotate`"), "\(refused.errorText)")
+        #expect(try keyFile() == before)
+    }
+
     @Test func `a rotated file keeps its owner and mode`() throws {
         let isRoot = CurrentProcess.effectiveUserID == 0
         var attributes: [FileAttributeKey: Any] = [.posixPermissions: 0o400]
