@@ -267,10 +267,15 @@ def subscribe(client, options):
             event["payload"] = event["payload"].decode(errors="replace")
         print(json.dumps(event), flush=True)
 
+def default_path():
+    """Section 1; what is empty counts as not set."""
+    home = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+    home = home if os.geteuid() else "/run/broker"
+    return os.environ.get("BROKER_SOCKET") or home + "/broker.sock"
+
 def main():
-    home = "/run/broker" if os.getuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", "/run")
     parser = argparse.ArgumentParser(description="reference client of the broker protocol")
-    parser.add_argument("--socket", default=os.environ.get("BROKER_SOCKET", home + "/broker.sock"))
+    parser.add_argument("--socket", default=default_path())
     parser.add_argument("--broker-uid", type=int, action="append")
     commands = parser.add_subparsers(required=True)
     pub, sub = commands.add_parser("pub"), commands.add_parser("sub")
@@ -293,7 +298,8 @@ def main():
         try: return options.run(client, options)
         finally: client.close()
     except (Fault, ValueError, struct.error, OSError) as fault:
-        print(f"client.py: {fault}", file=sys.stderr)
+        where = f"{options.socket}: " if isinstance(fault, OSError) else ""
+        print(f"client.py: {where}{fault}", file=sys.stderr)
         return 69 if isinstance(fault, OSError) else 1
 
 if __name__ == "__main__":

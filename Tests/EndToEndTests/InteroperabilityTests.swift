@@ -64,6 +64,32 @@ struct InteroperabilityTests {
         #expect(Set(document.keys) == Set(swift.keys))
     }
 
+    @Test("Both look for the broker in the same place")
+    func defaultPaths() throws {
+        let broker = try BrokerUnderTest()
+        let program = try broker.share(BrokerUnderTest.executable)
+        _ = try broker.share(Actors.referenceClient)
+        let uid = Actors.isRoot ? 1000 : Int(getuid())
+        let user = Actors.isRoot ? ["setpriv", "--reuid=1000", "--clear-groups"] : []
+        for (variables, path) in [
+            ([], "/run/user/\(uid)/broker.sock"),
+            (["XDG_RUNTIME_DIR="], "/run/user/\(uid)/broker.sock"),
+            (["XDG_RUNTIME_DIR=/none"], "/none/broker.sock"),
+            (["XDG_RUNTIME_DIR=/none", "BROKER_SOCKET="], "/none/broker.sock"),
+            (["XDG_RUNTIME_DIR=/a", "BROKER_SOCKET=/none/b"], "/none/b"),
+        ] {
+            let environment =
+                user + ["env", "-i", "PYTHONPATH=\(broker.directory.path)"] + variables
+            let swift = try ChildProcess(environment + [program, "status"])
+            #expect(swift.wait() == 69)
+            #expect(swift.errorText.contains("no broker at \(path):"), "\(swift.errorText)")
+            let asked = "import client; print(client.default_path())"
+            let python = try ChildProcess(environment + [Actors.python, "-c", asked])
+            #expect(python.wait() == 0, "\(python.errorText)")
+            #expect(python.outputText == path + "\n", "\(variables)")
+        }
+    }
+
     @Test("Both are told what is not permitted, in the same words", .enabled(if: Actors.isRoot))
     func refusal() throws {
         let broker = try BrokerUnderTest([])
