@@ -157,8 +157,7 @@ struct AccessFileReader {
 
     private mutating func readActions(_ entry: TOMLSection.Entry?) -> ActionSet {
         guard let entry else { return [] }
-        let texts = strings(entry, "actions")
-        if texts.isEmpty { problem(entry.line, "an empty list of actions says nothing") }
+        let texts = strings(entry, "actions", ifNone: "an empty list of actions says nothing")
         var actions: [Action] = []
         for text in texts {
             if let action = Action(name: text) {
@@ -210,13 +209,11 @@ struct AccessFileReader {
         let known: [String: SenderRecord.Level] = [
             "kernel": .kernel, "claimable": .claimable, "remote": .remote,
         ]
-        let texts = strings(entry, "levels")
         // Without the key all levels are meant; a list from which all were taken is no such rule.
-        if texts.isEmpty {
-            problem(
-                entry.line,
-                "an empty list of levels matches nobody: there are kernel, claimable and remote")
-        }
+        let texts = strings(
+            entry, "levels",
+            ifNone: "an empty list of levels matches nobody: there are kernel, claimable and remote"
+        )
         return texts.compactMap { text in
             if let level = known[text] { return level }
             problem(
@@ -227,22 +224,24 @@ struct AccessFileReader {
     }
 
     private mutating func readOrigins(_ entry: TOMLSection.Entry) -> [[UInt8]] {
-        let texts = strings(entry, "brokers")
-        if texts.isEmpty { problem(entry.line, "an empty list of origins matches no broker") }
-        if texts.contains("") { problem(entry.line, "a broker has a name: \"*\" stands for any") }
+        let texts = strings(
+            entry, "brokers", ifNone: "an empty list of origins matches no broker")
+        for text in texts where !OriginPattern.canMatch(text) {
+            problem(entry.line, OriginPattern.refusal(of: text))
+        }
         return texts.map { Array($0.utf8) }
     }
 
     private mutating func readUsers(_ entry: TOMLSection.Entry) -> [String] {
-        let texts = strings(entry, "names of the map")
-        if texts.isEmpty { problem(entry.line, "an empty list of users matches nobody") }
+        let texts = strings(
+            entry, "names of the map", ifNone: "an empty list of users matches nobody")
         if texts.contains("") { problem(entry.line, "nobody has an empty name") }
         return texts
     }
 
     private mutating func readTopics(_ entry: TOMLSection.Entry) -> [TopicPattern] {
-        let texts = strings(entry, "topic filters")
-        if texts.isEmpty { problem(entry.line, "an empty list of topics matches nothing") }
+        let texts = strings(
+            entry, "topic filters", ifNone: "an empty list of topics matches nothing")
         return texts.compactMap { text in
             do throws(TopicPattern.Violation) {
                 return try TopicPattern(text)
@@ -253,8 +252,12 @@ struct AccessFileReader {
         }
     }
 
-    private mutating func strings(_ entry: TOMLSection.Entry, _ what: String) -> [String] {
-        entry.value.elements.compactMap { value in
+    private mutating func strings(
+        _ entry: TOMLSection.Entry, _ what: String, ifNone: String
+    ) -> [String] {
+        let values = entry.value.elements
+        if values.isEmpty { problem(entry.line, ifNone) }
+        return values.compactMap { value in
             if case .string(let text) = value { return text }
             problem(entry.line, "\(what) are strings, not \(value.kind)")
             return nil

@@ -6,7 +6,14 @@ package struct ConfigurationProblem: Error, Equatable, Sendable, CustomStringCon
 
     package init(line: Int, _ text: String) {
         self.line = line
-        self.text = text
+        self.text = Self.shortened(text)
+    }
+
+    /// A value that is repeated in the middle may be as long as the file; what to do stands at the
+    /// end.
+    private static func shortened(_ text: String) -> String {
+        guard text.utf8.count > 1_024 else { return text }
+        return text.prefix(200) + " … " + text.suffix(400)
     }
 
     package var description: String { line == 0 ? text : "line \(line): \(text)" }

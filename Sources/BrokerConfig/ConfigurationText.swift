@@ -22,8 +22,12 @@ enum ConfigurationText {
         if bytes.count > bytesMax {
             throw ConfigurationProblem(line: 0, "the file is larger than \(bytesMax) bytes")
         }
-        guard String(validating: bytes, as: UTF8.self) != nil else {
-            throw ConfigurationProblem(line: 0, "the file is not UTF-8")
+        do throws(UTF8.ValidationError) {
+            _ = try UTF8Span(validating: bytes.span)
+        } catch {
+            throw ConfigurationProblem(
+                line: line(of: error.byteOffsets.lowerBound, in: bytes),
+                "bytes that are not UTF-8: save the file in that encoding")
         }
         if let nul = bytes.firstIndex(of: 0) {
             throw ConfigurationProblem(line: line(of: nul, in: bytes), "a NUL byte")

@@ -19,13 +19,16 @@ package enum IdentityKind: Sendable {
     package func range(
         _ text: String, lookUp: (String) -> UInt32?
     ) throws(ConfigurationProblem) -> IDRange {
-        let isNumeric =
-            !text.isEmpty
-            && text.utf8.allSatisfy { $0 == UInt8(ascii: "-") || (0x30...0x39).contains($0) }
-        if isNumeric { return try numericRange(text) }
+        if Self.isNumeric(text) { return try numericRange(text) }
         guard let found = lookUp(text) else { throw unknown(text) }
         let id = try id(Int(found))
         return IDRange(first: id, last: id)
+    }
+
+    /// Whether it is meant as a number or a range.
+    static func isNumeric(_ text: String) -> Bool {
+        !text.isEmpty
+            && text.utf8.allSatisfy { $0 == UInt8(ascii: "-") || (0x30...0x39).contains($0) }
     }
 
     private func numericRange(_ text: String) throws(ConfigurationProblem) -> IDRange {

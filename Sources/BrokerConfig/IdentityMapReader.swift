@@ -52,8 +52,12 @@ struct IdentityMapReader {
 
     private mutating func readName(_ section: TOMLSection) -> String {
         let line = section["name"]?.line ?? section.line
-        guard case .string(let name) = section["name"]?.value else {
-            problem(line, "'name' is missing: the name they are known under here, a string")
+        guard let value = section["name"]?.value else {
+            problem(line, "'name' is missing: the name they are known under here")
+            return ""
+        }
+        guard case .string(let name) = value else {
+            problem(line, "a name is a string, not \(value.kind)")
             return ""
         }
         let isPrintable = name.unicodeScalars.allSatisfy {
@@ -85,9 +89,12 @@ struct IdentityMapReader {
         let values = origin.value.elements
         if values.isEmpty { problem(origin.line, "an empty list of origins matches no broker") }
         return values.compactMap { value in
-            guard case .string(let text) = value, !text.isEmpty else {
-                problem(
-                    origin.line, "brokers are named by strings that are not empty: \"*\" is any")
+            guard case .string(let text) = value else {
+                problem(origin.line, "brokers are strings, not \(value.kind)")
+                return nil
+            }
+            guard OriginPattern.canMatch(text) else {
+                problem(origin.line, OriginPattern.refusal(of: text))
                 return nil
             }
             return Array(text.utf8)
@@ -99,11 +106,17 @@ struct IdentityMapReader {
         _ entry: TOMLSection.Entry?, _ kind: IdentityKind
     ) -> [IDRange] {
         guard let entry else { return [] }
+        for case .string(let text) in entry.value.elements where !IdentityKind.isNumeric(text) {
+            if text == "any" || text == "*" { continue }
+            problem(
+                entry.line,
+                "\(text.debugDescription) is a name, which would be looked up on this host: ids of "
+                    + "other hosts are numbers and ranges")
+            return []
+        }
         var names = NameLookup(.none)
         let list = IdentityList(entry.value, kind, &names)
-        for text in list.problems {
-            problem(entry.line, text + "; ids of other hosts are numbers and ranges")
-        }
+        for text in list.problems { problem(entry.line, text) }
         warnings += list.warnings.map { ConfigurationProblem(line: entry.line, $0) }
         return list.isAny ? [] : list.ranges
     }

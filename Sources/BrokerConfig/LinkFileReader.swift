@@ -44,7 +44,12 @@ struct LinkFileReader {
         var link = LinkConfiguration(
             peer: name ?? "", isConnector: section["connect"] != nil)
         readFilters(into: &link)
-        if let origins = strings("origins") { link.origins = origins }
+        if let origins = strings("origins") {
+            for origin in origins where !Self.isOrigin(origin) {
+                problem("origins", "\(OriginPattern.refusal(of: origin)) at the end")
+            }
+            link.origins = origins
+        }
         readLimits(into: &link)
         let tls = value("tls").flatMap { readTLS($0) }
         if section["name"] != nil { checkViolations(of: link, ownName: ownName) }
@@ -204,6 +209,11 @@ struct LinkFileReader {
                         }
                     }
             }
+    }
+
+    /// Names for which a peer may speak have their `*` at the end only.
+    private static func isOrigin(_ text: String) -> Bool {
+        OriginPattern.canMatch(text) && !text.dropLast().contains("*")
     }
 
     // MARK: Values

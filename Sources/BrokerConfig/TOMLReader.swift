@@ -241,10 +241,13 @@ struct TOMLReader {
         var end = offset
         while end > start, Self.isBlank(bytes[end - 1]) { end -= 1 }
         guard let value = TOMLScalar.value(of: text(start..<end)) else {
+            guard end > start else { throw problem("a value is missing") }
+            let isNumber = Self.isDigit(bytes[start]) || "+-".utf8.contains(bytes[start])
             throw problem(
-                end == start
-                    ? "a value is missing"
-                    : "'\(text(start..<end))' is no value: text stands in quotes")
+                "'\(text(start..<end))' is no "
+                    + (isNumber
+                        ? "number: it is too large, begins with 0, or holds something else"
+                        : "value: text stands in quotes"))
         }
         return value
     }

@@ -59,6 +59,19 @@ package enum OriginPattern {
         patterns.contains { matches($0, name) }
     }
 
+    /// Whether a broker can have a name that a pattern matches. One that matches none allows
+    /// nothing and, what is worse, denies nothing.
+    package static func canMatch(_ pattern: String) -> Bool {
+        let fixed = pattern.filter { $0 != "*" }
+        return fixed.isEmpty ? !pattern.isEmpty : LinkName.isValid(fixed)
+    }
+
+    package static func refusal(of pattern: String) -> String {
+        "\(pattern.debugDescription) is the name of no broker: that has 1 to "
+            + "\(LinkLimits.nameBytesMax) letters, digits, '.', '_' and '-', and \"*\" stands for "
+            + "any text"
+    }
+
     /// Whether a pattern matches a broker's name.
     package static func matches(_ pattern: [UInt8], _ name: [UInt8]) -> Bool {
         let star = UInt8(ascii: "*")

@@ -120,9 +120,10 @@ struct AccessFileTests {
             #expect(error?.problems.first?.line == 1)
             #expect(error?.description.contains(word) == true)
         }
-        #expect(throws: ConfigurationError.self) {
+        let error = #expect(throws: ConfigurationError.self) {
             try AccessFile(parsing: text + [0xFF, 0x0A], names: .sample)
         }
+        #expect(error?.description.hasPrefix("line 7: bytes that are not UTF-8: save") == true)
         expect(rule("uid = \"a\\u0000b\""), 6, "NUL")
         expect(rule("uid = 1\n# \u{0}"), 7, "NUL")
     }
@@ -218,7 +219,12 @@ struct AccessFileTests {
         expect(rule("uid = 1\nlevel = \"sure\""), 7, "unknown level")
         expect(rule("uid = 1\nlevel = []"), 7, "empty list of levels")
         expect(rule("uid = 1\ndelegated = 1"), 7, "true or false")
-        expect(rule("uid = 1\norigin = \"\""), 7, "name")
+        for origin in ["", "a b", "a/b", "ä", String(repeating: "a", count: 65)] {
+            expect(rule("uid = 1\norigin = \"\(origin)\""), 7, "is the name of no broker")
+        }
+        for origin in ["*", "edge-*", "*-1", "e*1", "A.b_9"] {
+            #expect(problems(rule("uid = 1\norigin = \"\(origin)\"")).isEmpty, "\(origin)")
+        }
         expect(rule(""), 2, "names nobody")
         expect("version = 1\n[[rule]]\nuid = 1\ntopics = \"t\"\n", 2, "neither allows nor denies")
         expect("version = 1\n[[rule]]\nuid = 1\nallow = \"publish\"\n", 2, "topics are missing")
@@ -314,6 +320,36 @@ struct AccessFileTests {
             let text = String(decoding: bytes, as: UTF8.self).debugDescription
             #expect(violation == nil, "\(text); \(random)")
         }
+    }
+
+    @Test("What is wrong is told once, and as such")
+    func oneProblemForOneMistake() {
+        for (line, words) in [
+            ("level = 1", "strings, not a number"), ("origin = 1", "strings, not a number"),
+            ("user = 1", "strings, not a number"), ("gid = 007", "begins with 0"),
+            ("gid = 18446744073709551616", "too large"), ("gid = sensors", "stands in quotes"),
+        ] {
+            let found = problems(rule("uid = 1\n" + line))
+            #expect(found.count == 1, "\(found)")
+            found.expect(7, words, location: #_sourceLocation)
+        }
+    }
+
+    @Test("A value that goes on for thousands of letters is not repeated as a whole")
+    func longValues() {
+        let long = String(repeating: "a", count: 100_000)
+        for text in [
+            rule("uid = \"\(long)\""), rule("\(long) = 1"), rule("uid = \(long)"),
+            rule("uid = \(long.replacing("a", with: "1"))"), rule("uid = 1\norigin = \"\(long)\""),
+            rule("uid = \"\(long.replacing("a", with: "1"))\""), rule("[\(long)]"),
+            rule("uid = 1\nlevel = \"\(long)\""), rule("uid = 1\n\(long) = 1\n\(long) = 1"),
+        ] {
+            let found = problems(text)
+            #expect(!found.isEmpty)
+            #expect(found.allSatisfy { $0.text.utf8.count < 1_100 }, "\(text.prefix(100))")
+        }
+        problems(rule("uid = \"\(long)\"")).expect(
+            6, "a name that getpwnam(3) finds", location: #_sourceLocation)
     }
 
     @Test("Of thousands of problems the first are told, and how many more there are")
