@@ -22,7 +22,6 @@ final class Inbound {
     /// - Returns: WELCOME, if it is in this packet.
     /// - Throws: `.malformedPacket`, `.disconnected`: the session is over.
     func packetReceived(_ packet: Span<UInt8>) throws(BrokerClientError) -> WelcomeFrame? {
-        if packet.isEmpty { return nil }
         try decoder.decode(packet)
         router.deliver(packet.extracting(first: decoder.checkedBytes), decoder.deliveries)
         var welcome: WelcomeFrame?

@@ -164,23 +164,25 @@ public struct PacketReceiver: ~Copyable, @unchecked Sendable {
     }
 
     /// Reads the control messages of a batch. At the end of the stream recvmmsg fills up all
-    /// slots with nothing: the first of those is the end, and nothing follows it.
+    /// slots with nothing: the first of those is the end.
+    ///
+    /// Where credentials are not recorded an empty packet looks the same, and counts as the end.
+    /// Packets behind it count no more, but their descriptors are ours and have to be closed.
     private mutating func readBatch(filled: Int) -> Outcome {
         precondition(filled > 0 && filled <= slots, "recvmmsg filled \(filled) of \(slots)")
         slotsUsed = filled
         for slot in 0..<filled {
-            if isEndOfStream(slot) {
-                endOfStreamSeen = true
-                break
-            }
-            unsafe attestations[slot] = PacketAttestation(reading: messages + slot)
+            endOfStreamSeen = endOfStreamSeen || isEndOfStream(slot)
+            let attestation = unsafe PacketAttestation(reading: messages + slot)
+            if endOfStreamSeen { continue }
+            attestations[slot] = attestation
             unsafe byteCount += Int(messages[slot].msg_len)
             packetCount = slot + 1
         }
         return packetCount == 0 ? .endOfStream : .packets(packetCount)
     }
 
-    /// An empty packet has at least its credentials; the end has nothing at all.
+    /// An empty packet has at least its credentials, if recorded; the end has nothing at all.
     private func isEndOfStream(_ slot: Int) -> Bool {
         unsafe messages[slot].msg_len == 0 && messages[slot].msg_hdr.msg_controllen == 0
             && messages[slot].msg_hdr.msg_flags & Int32(MSG_CTRUNC) == 0

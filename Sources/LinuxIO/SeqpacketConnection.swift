@@ -5,7 +5,7 @@ import SystemPackage
 let socketFlags = Int32(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
 
 /// Connects to a listening SOCK_SEQPACKET socket; the descriptor is non-blocking and
-/// close-on-exec.
+/// close-on-exec. Where the kernel can do that (6.16) it refuses descriptors to who sends them.
 ///
 /// Throws EAGAIN (`.wouldBlock`) while the listener's backlog is full, ECONNREFUSED if nobody
 /// listens, ENOENT without a socket, EACCES without the permission to write to it, EPROTOTYPE
@@ -37,6 +37,7 @@ func connectSeqpacket(address: String) throws(KernelError) -> OwnedDescriptor {
         throw KernelError(call: "connect", errno: .invalidArgument)
     }
     let socket = try openSeqpacketSocket()
+    SocketOptions.setPassRights(socket, false)
     let number = socket.rawValue
     try kernelTry("connect") { unsafe clinux_connect_path(number, address) }
     return socket

@@ -1,5 +1,6 @@
 import Foundation
 import LinuxIO
+import SystemPackage
 import Testing
 
 @Suite("Descriptors sent along with packets")
@@ -48,6 +49,49 @@ struct PassedDescriptorsTests {
         #expect(attestation.descriptorsClosed < 100)
         #expect(try child.line() == "closed")
         try child.finish()
+    }
+
+    @Test("none stays open behind an empty packet, which nobody's credentials mark as one")
+    func closedBehindEmptyPacket() throws {
+        let pair = try Pair()
+        let child = try Child("s.send(b'')\n" + Self.program(sending: 3), socket: pair.second)
+        #expect(try child.line() == "sent")
+        var packets = PacketReceiver()
+        #expect(packets.receive(from: pair.first) == .endOfStream)
+        #expect(try child.line() == "closed")
+        try child.finish()
+    }
+
+    @Test("none stays open that came with an empty packet")
+    func closedWithEmptyPacket() throws {
+        let pair = try Pair()
+        let child = try Child(
+            Self.program(sending: 3).replacing("b'take'", with: "b''"), socket: pair.second)
+        #expect(try child.line() == "sent")
+        var packets = PacketReceiver()
+        try #require(packets.receive(from: pair.first) == .packets(1))
+        #expect(packets.attestation(at: 0).isEmpty)
+        #expect(packets.attestation(at: 0).descriptorsClosed == 3)
+        #expect(try child.line() == "closed")
+        try child.finish()
+    }
+
+    @Test(
+        "a connection refuses them to the listener's face",
+        .enabled(if: kernel.passRights, "needs SO_PASSRIGHTS (Linux 6.16)"))
+    func refusedByConnection() throws {
+        let scratch = try Scratch()
+        let listener = try scratch.listen()
+        let client = try connectSeqpacket(path: scratch.path("socket"))
+        let connection = try acceptOne(listener)
+        let error = #expect(throws: KernelError.self) {
+            try Actor.give(connection, through: connection)
+        }
+        #expect(error?.errno == .notPermitted)
+        #expect(send("plain", to: connection) == .sent(1))
+        var packets = PacketReceiver()
+        try #require(packets.receive(from: client) == .packets(1))
+        #expect(packets.text(at: 0) == "plain")
     }
 
     @Test(

@@ -136,19 +136,30 @@ final class FakeSession: Sendable {
         guard try send(bytes: packet.span) else { throw TestFailure("the client does not read") }
     }
 
-    /// - Returns: false if the client reads nothing and the kernel takes no more.
-    func send(bytes: Span<UInt8>) throws -> Bool {
+    /// Sends a packet that is none, and a descriptor with it.
+    func send(descriptor given: borrowing OwnedDescriptor) throws {
+        try withDescriptor { try Actor.give(given, through: $0) }
+    }
+
+    private func withDescriptor<Value: Sendable>(
+        _ body: (borrowing OwnedDescriptor) throws -> Value
+    ) throws -> Value {
         try state.withLock { state in
             guard let descriptor = state.descriptor.take() else {
                 throw TestFailure("the session is closed")
             }
-            let outcome = sendPacket(to: descriptor, bytes)
+            let result = Result { try body(descriptor) }
             state.descriptor = consume descriptor
-            switch outcome {
-            case .sent: return true
-            case .wouldBlock: return false
-            case .peerGone, .tooLarge, .failed: throw TestFailure("cannot send: \(outcome)")
-            }
+            return try result.get()
+        }
+    }
+
+    /// - Returns: false if the client reads nothing and the kernel takes no more.
+    func send(bytes: Span<UInt8>) throws -> Bool {
+        switch try withDescriptor({ sendPacket(to: $0, bytes) }) {
+        case .sent: return true
+        case .wouldBlock: return false
+        case let outcome: throw TestFailure("cannot send: \(outcome)")
         }
     }
 
