@@ -73,6 +73,11 @@ extension BrokerClientError {
         .disconnected(.unspecifiedError),
         "the connection to the broker ended without a reason: it stopped or was killed")
 
+    static let unreadLeft = Self(
+        .disconnected(.slowSubscriber),
+        "the broker hung up and left more behind than there is room for: a subscription holds "
+            + "more than receiveBytesMax, and nobody consumes it")
+
     static func unavailable(_ path: String, _ error: KernelError) -> Self {
         let advice =
             switch error.errno {

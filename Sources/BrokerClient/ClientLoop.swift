@@ -23,6 +23,10 @@ struct ClientLoop: ~Copyable {
     private static let closeNanoseconds: UInt64 = 2_000_000_000
     private static let sendBufferBytes = 1_048_576
     private static let backlogRetryNanoseconds: UInt64 = 10_000_000
+    /// What is read at most while a subscription holds more than it may: a broker that is no
+    /// enemy leaves less than this in the kernel when it hangs up.
+    private static let pastGateBytesMax = 4 * 1_048_576
+    private static let packetOverheadBytes = 256
 
     private let core: ClientCore
     private var epoll: Epoll
@@ -35,6 +39,10 @@ struct ClientLoop: ~Copyable {
     private var window: PollWindow
     /// When to look again at what gathers in the outbox.
     private var gatherDeadline: UInt64?
+    /// Why nothing can be sent any more: what the broker had said before is still to be read.
+    private var breakage: Outbox.Breakage?
+    /// What was read since the gate was closed, in this session and those before.
+    private var pastGateBytes = 0
 
     init(_ core: ClientCore) throws(KernelError) {
         self.core = core
@@ -177,6 +185,7 @@ extension ClientLoop {
             // ENOENT: it was never added, since connecting failed before.
         }
         inbound = nil
+        breakage = nil
     }
 
     /// - Returns: false if the client was closed meanwhile.
@@ -209,7 +218,8 @@ extension ClientLoop {
                 gatherDeadline = nil
                 watch(writable: true)
             case .broken(let breakage):
-                return readRest(breakage)
+                gatherDeadline = nil
+                readRest(breakage)
             }
             let count = epoll.wait(timeoutNanoseconds: waitNanoseconds, after: &window)
             var readiness: Epoll.Readiness = []
@@ -220,9 +230,9 @@ extension ClientLoop {
                     readiness.formUnion(epoll.readiness(at: index))
                 }
             }
-            // What a peer that has hung up left behind is bounded: read even if we are full.
+            // What a peer that has hung up left behind is read even if we are full.
             let hasHungUp = !readiness.isDisjoint(with: [.hangUp, .error])
-            if hasHungUp || (readiness.contains(.readable) && core.gate.isOpen) {
+            if hasHungUp || (readiness.contains(.readable) && mayRead) {
                 if let error = readTurn() { return error }
             }
             if let closeDeadline, Clock.monotonicNanoseconds() >= closeDeadline { return .closed }
@@ -246,9 +256,11 @@ extension ClientLoop {
         return deadline.saturatingSubtract(Clock.monotonicNanoseconds())
     }
 
+    private var mayRead: Bool { core.gate.isOpen || breakage != nil }
+
     private mutating func watch(writable: Bool) {
         var wanted: Epoll.Interest = []
-        if core.gate.isOpen { wanted.insert(.readable) }
+        if mayRead { wanted.insert(.readable) }
         if writable { wanted.insert(.writable) }
         guard wanted != interest, let socket else { return }
         do throws(KernelError) {
@@ -273,28 +285,35 @@ extension ClientLoop {
         return nil
     }
 
-    /// Nothing can be sent any more. What the broker said before it went is still there.
-    private mutating func readRest(_ breakage: Outbox.Breakage) -> BrokerClientError {
-        while true {
-            switch read() {
-            case .goesOn: continue
-            case .ended(let error): return error
-            case .drained:
-                switch breakage {
-                case .peerGone: return .connectionLost
-                case .failed(let error):
-                    return BrokerClientError(
-                        .systemFailure, "sending to the broker failed: \(error)",
-                        underlying: error)
-                }
+    /// Nothing can be sent any more. What the broker said before it went is still there; one
+    /// that has not gone may say no more, so that the rest has an end.
+    private mutating func readRest(_ breakage: Outbox.Breakage) {
+        if self.breakage == nil, let socket {
+            do throws(KernelError) {
+                try shutdownRead(socket.descriptor)
+            } catch {
+                preconditionFailure("a connected socket can be shut down: \(error)")
             }
+            self.breakage = breakage
         }
+        watch(writable: false)
+    }
+
+    /// Why there is nothing more to read.
+    private var endOfReading: BrokerClientError {
+        guard case .failed(let error) = breakage else { return .connectionLost }
+        return BrokerClientError(
+            .systemFailure, "sending to the broker failed: \(error)", underlying: error)
     }
 
     private mutating func read() -> Reading {
         guard let socket else { preconditionFailure("read without a socket") }
+        let isFull = !core.gate.isOpen
+        if !isFull { pastGateBytes = 0 }
+        if pastGateBytes > Self.pastGateBytesMax { return .ended(.unreadLeft) }
         switch receiver.receive(from: socket.descriptor) {
         case .packets(let count):
+            if isFull { pastGateBytes += receiver.byteCount + count * Self.packetOverheadBytes }
             for index in 0..<count {
                 do throws(BrokerClientError) {
                     try packetReceived(at: index)
@@ -302,12 +321,12 @@ extension ClientLoop {
                     return .ended(error)
                 }
             }
-            if receiver.endOfStreamSeen { return .ended(.connectionLost) }
+            if receiver.endOfStreamSeen { return .ended(endOfReading) }
             return .goesOn(isMoreLikely: count == receiver.slots)
         case .wouldBlock:
             return .drained
         case .endOfStream:
-            return .ended(.connectionLost)
+            return .ended(endOfReading)
         case .failed(let error):
             return .ended(
                 BrokerClientError(

@@ -48,9 +48,21 @@ func connectSeqpacket(address: String) throws(KernelError) -> OwnedDescriptor {
 ///
 /// The corresponding C function is `shutdown` with `SHUT_WR`.
 public func shutdownWrite(_ fd: borrowing OwnedDescriptor) throws(KernelError) {
+    try shut(fd, SHUT_WR)
+}
+
+/// Ends our receiving: what is queued can still be read, and then comes the end of the stream.
+/// The peer sends in vain (EPIPE). A peer that is gone already is no error.
+///
+/// The corresponding C function is `shutdown` with `SHUT_RD`.
+public func shutdownRead(_ fd: borrowing OwnedDescriptor) throws(KernelError) {
+    try shut(fd, SHUT_RD)
+}
+
+private func shut(_ fd: borrowing OwnedDescriptor, _ how: Int) throws(KernelError) {
     let number = fd.rawValue
     do {
-        try kernelTry("shutdown") { shutdown(number, Int32(SHUT_WR)) }
+        try kernelTry("shutdown") { shutdown(number, Int32(how)) }
     } catch {
         if error.errno != .socketNotConnected { throw error }
     }

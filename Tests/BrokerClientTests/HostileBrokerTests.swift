@@ -15,6 +15,26 @@ import Testing
         return (try await subscribing.value, number)
     }
 
+    private static func packet(_ build: (inout PacketBuffer) -> Void) -> [UInt8] {
+        var packet = PacketBuffer(capacityBytes: Limits.packetBytesMax)
+        build(&packet)
+        packet.seal()
+        return packet.span.copied()
+    }
+
+    /// Packets that are quickly sent and slowly read, for as long as anybody takes them, from a
+    /// thread of their own: tasks would have to wait for others.
+    private static func flood(_ session: FakeSession) -> Flag {
+        let pings = packet { packet in
+            for nonce in 0..<UInt64(4_000) { packet.appendPing(nonce: nonce) }
+        }
+        let isOver = Flag()
+        _ = SystemThread.start(name: "flood") {
+            while !isOver.isSet, (try? session.send(bytes: pings.span)) != nil {}
+        }
+        return isOver
+    }
+
     // MARK: Descriptors
 
     @Test func `descriptors behind an empty packet do not stay open`() async throws {
@@ -45,5 +65,104 @@ import Testing
         }
         await client.close()
         subscription.cancel()
+    }
+
+    // MARK: Floods
+
+    /// Reads nothing, and sends the next message whenever one is being handled: there is always
+    /// one more to read.
+    private static func sendWithoutEnd(
+        _ client: BrokerClient, _ session: FakeSession
+    ) async throws -> Subscription {
+        let (subscription, number) = try await subscribe(client, session) { batch in
+            batch.forEach { message in
+                // The number of the subscription is in the payload.
+                let number = UInt32(message.payload[0])
+                try? session.send { appendMessage(to: number, &$0) }
+            }
+        }
+        try session.stopReading()
+        try session.send { appendMessage(to: number, &$0) }
+        return subscription
+    }
+
+    private static func appendMessage(to number: UInt32, _ packet: inout PacketBuffer) {
+        packet.appendSender(uid: 1)
+        packet.appendDeliver(1, to: number, topic: "t", payload: [UInt8(number)])
+    }
+
+    @Test func `a broker that reads nothing and sends without end is left`() async throws {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect()
+        let subscription = try await Self.sendWithoutEnd(client, session)
+        let ended = Flag()
+        let publishing = Task {
+            let error = await #expect(throws: BrokerClientError.self) {
+                try await client.publishAcknowledged("x", to: "t")
+            }
+            #expect(error?.code == .disconnected(.unspecifiedError))
+            ended.set()
+        }
+        try await eventually("the end of the session") { ended.isSet }
+        await publishing.value
+        subscription.cancel()
+    }
+
+    @Test func `closing does not wait for a broker that sends without end`() async throws {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect()
+        let subscription = try await Self.sendWithoutEnd(client, session)
+        let closed = Flag()
+        let closing = Task {
+            await client.close()
+            closed.set()
+        }
+        try await eventually("the client to be closed") { closed.isSet }
+        await closing.value
+        subscription.cancel()
+    }
+
+    @Test func `packets without WELCOME among them do not put off the end of connecting`()
+        async throws
+    {
+        let broker = try FakeBroker()
+        var configuration = BrokerClient.Configuration(socketPath: broker.path)
+        configuration.connectTimeout = .milliseconds(100)
+        let connecting = Task { [configuration] in try await BrokerClient.connect(configuration) }
+        let flood = Self.flood(try await broker.accept())
+        let error = await #expect(throws: BrokerClientError.self) { try await connecting.value }
+        #expect(error?.code == .timedOut)
+        flood.set()
+    }
+
+    /// A client must read what a broker left behind when it hung up. That must not become a way
+    /// around the limit of what it holds.
+    @Test func `hanging up again and again does not fill the client's memory`() async throws {
+        let broker = try FakeBroker()
+        let payload = [UInt8](repeating: 1, count: 100_000)
+        let (client, first) = try await broker.connect {
+            $0.receiveBytesMax = 10_000
+            $0.reconnect = .backOff(initial: .milliseconds(1), max: .milliseconds(1))
+        }
+        let subscribing = Task { try await client.subscribe(to: ["t"]) }
+        let number = try await first.acceptSubscription().subscription
+        let subscription = try await subscribing.value
+        let deliveries = Self.packet { packet in
+            packet.appendSender(uid: 1)
+            packet.appendDeliver(1, to: number, topic: "t", payload: payload)
+        }
+        var session = first
+        for _ in 0..<100 {
+            while (try? session.send(bytes: deliveries.span)) == true {}
+            session.close()
+            session = try await broker.accept()
+            try? session.send { $0.appendWelcome(.example) }
+        }
+        session.close()
+        await client.close()
+        var count = 0
+        for try await _ in subscription { count += 1 }
+        // 100 sessions of 200 kB and more.
+        #expect(count * payload.count < 8_000_000)
     }
 }

@@ -141,6 +141,11 @@ final class FakeSession: Sendable {
         try withDescriptor { try Actor.give(given, through: $0) }
     }
 
+    /// Reads nothing from now on, and goes on sending.
+    func stopReading() throws {
+        try withDescriptor { try shutdownRead($0) }
+    }
+
     private func withDescriptor<Value: Sendable>(
         _ body: (borrowing OwnedDescriptor) throws -> Value
     ) throws -> Value {
