@@ -119,7 +119,7 @@ final class ClientCore: Sendable {
 
     func requestStatus(_ waiter: OneShot<[UInt8]>) throws(BrokerClientError) {
         try request { (ledger, token) in
-            ledger.expect(.status(waiter, received: []), token: token)
+            ledger.expect(.document(.init(answer: .status, waiter: waiter)), token: token)
             return .status(token: token)
         }
     }
@@ -130,7 +130,7 @@ final class ClientCore: Sendable {
     ) throws(BrokerClientError) {
         let bytes = FrameHeader.byteCount + 4 + command.utf8.count + arguments.count
         try request(frameBytes: bytes) { (ledger, token) in
-            ledger.expect(.status(waiter, received: []), token: token)
+            ledger.expect(.document(.init(answer: .adminReply, waiter: waiter)), token: token)
             return .administer(token: token, command: command, arguments: arguments)
         }
     }
@@ -250,7 +250,7 @@ final class ClientCore: Sendable {
         }
         for publish in orphans.publishes { publish.resolve(.failure(error)) }
         for ping in orphans.pings { ping.resolve(.failure(error)) }
-        for status in orphans.statuses { status.resolve(.failure(error)) }
+        for inquiry in orphans.inquiries { inquiry.resolve(.failure(error)) }
         for unsubscribe in orphans.unsubscribes { unsubscribe.resolve(.success(())) }
         for live in orphans.subscriptions {
             live.confirmation?.resolve(.failure(error))
@@ -275,7 +275,7 @@ final class ClientCore: Sendable {
             live?.consumer.handover.finish(error)
             if let error { live?.confirmation?.resolve(.failure(error)) }
             waiter?.resolve(.success(()))
-        case .answerStatus(let waiter, let outcome):
+        case .answerInquiry(let waiter, let outcome):
             waiter.resolve(outcome)
         }
     }

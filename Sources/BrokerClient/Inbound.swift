@@ -50,16 +50,19 @@ final class Inbound {
         case .pingReceived(let nonce):
             pingReceived(nonce)
         case .pongReceived(let nonce):
-            let waiter = core.ledger.withLock { $0.pongReceived(nonce: nonce) }
-            waiter?.resolve(.success(Clock.monotonicNanoseconds()))
+            let waiter = try core.ledger.withLock {
+                (ledger) throws(BrokerClientError) in try ledger.pongReceived(nonce: nonce)
+            }
+            waiter.resolve(.success(Clock.monotonicNanoseconds()))
         case .disconnect(let frame):
             throw .disconnected(frame.reason, frame.explanation)
         case .ended(let frame):
             core.perform(core.ledger.withLock { $0.subscriptionEnded(frame) })
             router.forget()
-        case .status(let token, let fragment, let hasMore):
+        case .document(let type, let token, let fragment, let hasMore):
             let action = try core.ledger.withLock { (ledger) throws(BrokerClientError) in
-                try ledger.statusReceived(token: token, fragment: fragment, hasMore: hasMore)
+                try ledger.fragmentReceived(
+                    type, token: token, fragment: fragment, hasMore: hasMore)
             }
             core.perform(action)
         }

@@ -26,7 +26,24 @@ struct Ledger {
     enum Request {
         case subscribe(UInt32)
         case unsubscribe(UInt32, OneShot<Void>?)
-        case status(OneShot<[UInt8]>, received: [UInt8])
+        case document(Inquiry)
+
+        /// Type of the frame that asks.
+        var type: FrameType {
+            switch self {
+            case .subscribe: .subscribe
+            case .unsubscribe: .unsubscribe
+            case .document(let inquiry): inquiry.answer == .status ? .statusRequest : .adminRequest
+            }
+        }
+    }
+
+    /// What is answered with a document, in fragments.
+    struct Inquiry {
+        /// Type of the frames that bring it.
+        let answer: FrameType
+        let waiter: OneShot<[UInt8]>
+        var received: [UInt8] = []
     }
 
     /// What is to be done when the lock is released.
@@ -35,21 +52,21 @@ struct Ledger {
         case acknowledge([(OneShot<Acknowledgement>, OneShot<Acknowledgement>.Outcome)], Refusal?)
         case confirm(OneShot<Void>?)
         case end(LiveSubscription?, OneShot<Void>?, BrokerClientError?)
-        case answerStatus(OneShot<[UInt8]>, OneShot<[UInt8]>.Outcome)
+        case answerInquiry(OneShot<[UInt8]>, OneShot<[UInt8]>.Outcome)
     }
 
     /// Waiters that a session leaves behind.
     struct Orphans {
         var publishes: [OneShot<Acknowledgement>] = []
         var pings: [OneShot<UInt64>] = []
-        var statuses: [OneShot<[UInt8]>] = []
+        var inquiries: [OneShot<[UInt8]>] = []
         var unsubscribes: [OneShot<Void>] = []
         /// These will not come back.
         var subscriptions: [LiveSubscription] = []
     }
 
-    /// A status document has a size that people can read.
-    static let statusBytesMax = 64 * 1_048_576
+    /// A document has a size that people can read.
+    static let documentBytesMax = 64 * 1_048_576
 
     /// In the order of their tokens, as the answers will come.
     private var publishes: Deque<(token: UInt32, waiter: OneShot<Acknowledgement>)> = []
@@ -112,8 +129,11 @@ struct Ledger {
         return (live.consumer, live.hasGap)
     }
 
-    mutating func pongReceived(nonce: UInt64) -> OneShot<UInt64>? {
-        pings.removeValue(forKey: nonce)
+    mutating func pongReceived(nonce: UInt64) throws(BrokerClientError) -> OneShot<UInt64> {
+        guard let waiter = pings.removeValue(forKey: nonce) else {
+            throw .protocolViolation("PONG to a PING that was not sent")
+        }
+        return waiter
     }
 
     /// The broker has ended one subscription; an unknown one has just been left by us.
@@ -125,35 +145,47 @@ struct Ledger {
         return .end(live, nil, live.isLeaving ? nil : error)
     }
 
-    mutating func statusReceived(
-        token: UInt32, fragment: [UInt8], hasMore: Bool
+    /// - Parameter type: STATUS or ADMINREPLY.
+    mutating func fragmentReceived(
+        _ type: FrameType, token: UInt32, fragment: [UInt8], hasMore: Bool
     ) throws(BrokerClientError) -> Action {
-        guard case .status(let waiter, var received)? = requests.removeValue(forKey: token) else {
-            throw .protocolViolation("STATUS that nobody asked for")
+        guard case .document(var inquiry)? = requests[token], inquiry.answer == type else {
+            throw .protocolViolation("\(type) that nobody asked for")
         }
-        received += fragment
-        guard received.count <= Self.statusBytesMax else {
-            throw .protocolViolation("a status of more than \(Self.statusBytesMax) bytes")
+        if hasMore, fragment.isEmpty { throw .protocolViolation("\(type) without a fragment") }
+        guard inquiry.received.count + fragment.count <= Self.documentBytesMax else {
+            throw .protocolViolation("\(type) of more than \(Self.documentBytesMax) bytes")
         }
-        guard hasMore else { return .answerStatus(waiter, .success(received)) }
-        requests[token] = .status(waiter, received: received)
-        return .none
+        // There is one copy of what was received.
+        requests[token] = nil
+        inquiry.received += fragment
+        if hasMore {
+            requests[token] = .document(inquiry)
+            return .none
+        }
+        return .answerInquiry(inquiry.waiter, .success(inquiry.received))
     }
 
     mutating func replyReceived(_ reply: ReplyFrame) throws(BrokerClientError) -> Action {
         if reply.request == FrameType.publish.rawValue { return try publishAnswered(reply) }
-        guard let request = requests.removeValue(forKey: reply.token), reply.count == 1 else {
-            throw .protocolViolation("REPLY to a request that was not made")
+        // Who waits is found by the end of the session, if this is it.
+        guard let request = requests[reply.token], request.type.rawValue == reply.request,
+            reply.count == 1
+        else { throw .protocolViolation("REPLY to a request that was not made") }
+        if case .document = request, reply.reason.isSuccess {
+            throw .protocolViolation("REPLY in place of a document")
         }
+        requests[reply.token] = nil
         switch request {
         case .subscribe(let number):
             return subscribeAnswered(number, reply)
         case .unsubscribe(let number, let waiter):
             // Unknown to the broker: then it is gone, which is what was wanted.
             return .end(subscriptions.removeValue(forKey: number), waiter, nil)
-        case .status(let waiter, _):
-            return .answerStatus(
-                waiter, .failure(.refused(reply.reason, reply.explanation, "the request")))
+        case .document(let inquiry):
+            return .answerInquiry(
+                inquiry.waiter,
+                .failure(.refused(reply.reason, reply.explanation, "the request")))
         }
     }
 
@@ -214,7 +246,7 @@ struct Ledger {
             switch request {
             case .subscribe: continue
             case .unsubscribe(_, let waiter): if let waiter { orphans.unsubscribes.append(waiter) }
-            case .status(let waiter, _): orphans.statuses.append(waiter)
+            case .document(let inquiry): orphans.inquiries.append(inquiry.waiter)
             }
         }
         requests = [:]

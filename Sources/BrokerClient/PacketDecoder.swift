@@ -8,8 +8,8 @@ enum SessionEvent: Equatable {
     case pingReceived(nonce: UInt64)
     case pongReceived(nonce: UInt64)
     case disconnect(DisconnectFrame)
-    /// Of a status, or of an answer to a request of administration.
-    case status(token: UInt32, fragment: [UInt8], hasMore: Bool)
+    /// Of a status (STATUS), or of an answer to a request of administration (ADMINREPLY).
+    case document(FrameType, token: UInt32, fragment: [UInt8], hasMore: Bool)
     case ended(EndedFrame)
 }
 
@@ -116,7 +116,9 @@ struct PacketDecoder {
         case .status, .adminReply:
             let frame = StatusFrame(header, in: packet)
             let fragment = packet.extracting(frame.fragment).copied()
-            events.append(.status(token: frame.token, fragment: fragment, hasMore: frame.hasMore))
+            events.append(
+                .document(
+                    header.type, token: frame.token, fragment: fragment, hasMore: frame.hasMore))
         case .hello, .welcome, .publish, .subscribe, .unsubscribe, .statusRequest, .sender,
             .deliver, .lost, .adminRequest:
             return .protocolViolation("\(header.type) in the middle of a session")

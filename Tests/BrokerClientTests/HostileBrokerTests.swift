@@ -165,4 +165,90 @@ import Testing
         // 100 sessions of 200 kB and more.
         #expect(count * payload.count < 8_000_000)
     }
+
+    // MARK: Answers
+
+    enum Answer: String, CaseIterable {
+        case successInsteadOfDocument
+        case replyOfAnotherKind
+        case replyToSeveral
+        case fragmentOfAnotherKind
+        case fragmentOfNothing
+        case unknownReply
+        case unknownFragment
+        case unknownPong
+
+        func append(to packet: inout PacketBuffer, token: UInt32, isStatus: Bool) {
+            let document = Array("{}".utf8)
+            let request = isStatus ? FrameType.statusRequest : .adminRequest
+            let right = isStatus ? FrameType.status : .adminReply
+            let wrong = isStatus ? FrameType.adminReply : .status
+            switch self {
+            case .successInsteadOfDocument:
+                packet.appendReply(ReplyFrame(token: token, reason: .success, request: request))
+            case .replyOfAnotherKind:
+                packet.appendReply(
+                    ReplyFrame(token: token, reason: .notPermitted, request: .unsubscribe))
+            case .replyToSeveral:
+                packet.appendReply(
+                    ReplyFrame(token: token, count: 2, reason: .notPermitted, request: request))
+            case .fragmentOfAnotherKind:
+                packet.appendStatus(wrong, token: token, fragment: document.span, hasMore: false)
+            case .fragmentOfNothing:
+                packet.appendStatus(right, token: token, fragment: [UInt8]().span, hasMore: true)
+            case .unknownReply:
+                packet.appendReply(
+                    ReplyFrame(token: token + 1, reason: .notPermitted, request: request))
+            case .unknownFragment:
+                packet.appendStatus(right, token: token + 1, fragment: document.span, hasMore: true)
+            case .unknownPong:
+                packet.appendPong(nonce: 99)
+            }
+        }
+    }
+
+    @Test(arguments: Answer.allCases, [true, false])
+    func `an answer that breaks the protocol ends the session, and fails who waits`(
+        answer: Answer, isStatus: Bool
+    ) async throws {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect()
+        let asking = Task {
+            isStatus ? try await client.status() : try await client.administer("acl.reload")
+        }
+        let token = try #require(try await session.receiveFrame().token)
+        try session.send { answer.append(to: &$0, token: token, isStatus: isStatus) }
+        #expect(try await session.receiveFrame() == .disconnect(.protocolError))
+        let failed = Flag()
+        let watching = Task {
+            let error = await #expect(throws: BrokerClientError.self) { try await asking.value }
+            #expect(error?.code == .malformedPacket)
+            failed.set()
+        }
+        try await eventually("the failure") { failed.isSet }
+        await watching.value
+    }
+
+    @Test func `a document without end is given up, and fails who waits`() async throws {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect()
+        let asking = Task { try await client.status() }
+        let token = try #require(try await session.receiveFrame().token)
+        let fragment = [UInt8](repeating: 0x20, count: 200_000)
+        let packet = Self.packet { packet in
+            packet.appendStatus(token: token, fragment: fragment.span, hasMore: true)
+        }
+        let failed = Flag()
+        let watching = Task {
+            let error = await #expect(throws: BrokerClientError.self) { try await asking.value }
+            #expect(error?.code == .malformedPacket)
+            failed.set()
+        }
+        try await eventually("the failure") {
+            // Nobody reads any more when the session has ended.
+            while (try? session.send(bytes: packet.span)) == true {}
+            return failed.isSet
+        }
+        await watching.value
+    }
 }

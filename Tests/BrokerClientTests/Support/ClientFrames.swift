@@ -35,11 +35,13 @@ enum ClientFrame: Equatable {
     case ping(UInt64)
     case pong(UInt64)
     case statusRequest(token: UInt32)
+    case adminRequest(token: UInt32)
     case disconnect(ReasonCode)
 
     var token: UInt32? {
         switch self {
-        case .publish(let token, _, _, _), .unsubscribe(let token, _), .statusRequest(let token):
+        case .publish(let token, _, _, _), .unsubscribe(let token, _), .statusRequest(let token),
+            .adminRequest(let token):
             token
         case .subscribe(let frame): frame.token
         case .hello, .ping, .pong, .disconnect: nil
@@ -90,10 +92,11 @@ extension ClientPacket {
             return .pong(PingFrame(header, in: packet).nonce)
         case .statusRequest:
             return .statusRequest(token: StatusRequestFrame(header, in: packet).token)
+        case .adminRequest:
+            return .adminRequest(token: AdminRequestFrame(header, in: packet).token)
         case .disconnect:
             return .disconnect(DisconnectFrame(header, in: packet).reason)
-        case .welcome, .reply, .sender, .deliver, .lost, .status, .ended, .adminRequest,
-            .adminReply:
+        case .welcome, .reply, .sender, .deliver, .lost, .status, .ended, .adminReply:
             throw TestFailure("\(header.type) from a client")
         }
     }
