@@ -246,7 +246,11 @@ final class ClientCore: Sendable {
     private func release(_ error: BrokerClientError, isFinal: Bool) -> Int {
         let (released, orphans) = outbox.withLock { outbox in
             let released = outbox.end(isFinal ? error : nil)
-            return (released, ledger.withLock { $0.sessionEnded(isFinal: isFinal) })
+            let publishCount = outbox.publishCount
+            let orphans = ledger.withLock {
+                $0.sessionEnded(isFinal: isFinal, publishCount: publishCount)
+            }
+            return (released, orphans)
         }
         for publish in orphans.publishes { publish.resolve(.failure(error)) }
         for ping in orphans.pings { ping.resolve(.failure(error)) }

@@ -42,8 +42,9 @@ final class Inbound {
         case .welcome:
             break  // the loop's, which knows the socket
         case .reply(let reply):
-            let action = try core.ledger.withLock {
-                (ledger) throws(BrokerClientError) in try ledger.replyReceived(reply)
+            let publishCount = core.outbox.withLock { $0.publishCount }
+            let action = try core.ledger.withLock { (ledger) throws(BrokerClientError) in
+                try ledger.replyReceived(reply, publishCount: publishCount)
             }
             core.perform(action)
             router.forget()

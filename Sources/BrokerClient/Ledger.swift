@@ -70,6 +70,8 @@ struct Ledger {
 
     /// In the order of their tokens, as the answers will come.
     private var publishes: Deque<(token: UInt32, waiter: OneShot<Acknowledgement>)> = []
+    /// The number of the latest publish that was answered, or that no answer can come to.
+    private var answeredPublish: UInt64 = 0
     private var requests: [UInt32: Request] = [:]
     private var pings: [UInt64: OneShot<UInt64>] = [:]
     private var subscriptions: [UInt32: LiveSubscription] = [:]
@@ -166,8 +168,14 @@ struct Ledger {
         return .answerInquiry(inquiry.waiter, .success(inquiry.received))
     }
 
-    mutating func replyReceived(_ reply: ReplyFrame) throws(BrokerClientError) -> Action {
-        if reply.request == FrameType.publish.rawValue { return try publishAnswered(reply) }
+    /// - Parameter publishCount: how many publishes were made until now.
+    mutating func replyReceived(
+        _ reply: ReplyFrame, publishCount: UInt64
+    ) throws(BrokerClientError) -> Action {
+        if reply.request == FrameType.publish.rawValue {
+            try checkPublishes(reply, publishCount: publishCount)
+            return try publishAnswered(reply)
+        }
         // Who waits is found by the end of the session, if this is it.
         guard let request = requests[reply.token], request.type.rawValue == reply.request,
             reply.count == 1
@@ -199,6 +207,17 @@ struct Ledger {
         let error = BrokerClientError.refused(
             reply.reason, reply.explanation, "the subscription")
         return .end(live, nil, error)
+    }
+
+    /// Publishes are answered in their order, once, and none that were not made.
+    private mutating func checkPublishes(
+        _ reply: ReplyFrame, publishCount: UInt64
+    ) throws(BrokerClientError) {
+        let madeSince = UInt64(UInt32(truncatingIfNeeded: publishCount) &- reply.token)
+        guard madeSince < publishCount - answeredPublish, reply.count <= madeSince + 1 else {
+            throw .protocolViolation("REPLY to publishes that were not made, or answered before")
+        }
+        answeredPublish = publishCount - madeSince + UInt64(reply.count) - 1
     }
 
     /// One REPLY may answer many publishes, awaited ones and others. Those awaited are in the
@@ -237,8 +256,11 @@ struct Ledger {
 
     // MARK: The end of a session
 
-    /// - Parameter isFinal: no other session will follow: subscriptions end, too.
-    mutating func sessionEnded(isFinal: Bool) -> Orphans {
+    /// - Parameters:
+    ///   - isFinal: no other session will follow: subscriptions end, too.
+    ///   - publishCount: how many publishes were made until now.
+    mutating func sessionEnded(isFinal: Bool, publishCount: UInt64) -> Orphans {
+        answeredPublish = publishCount
         var orphans = Orphans(publishes: publishes.map(\.waiter), pings: Array(pings.values))
         publishes = []
         pings = [:]

@@ -96,8 +96,9 @@ struct Outbox: ~Copyable {
     /// Packets of several frames are no larger.
     private var batchBytes = Limits.packetBytesMin
     private var lastSendNanoseconds: UInt64 = 0
-    /// Counted apart: the broker answers publishes of consecutive tokens together.
-    private var nextPublishToken: UInt32 = 1
+    /// Publishes of all sessions, whose tokens are the lower half of their numbers. Counted apart
+    /// from requests: the broker answers publishes of consecutive tokens together.
+    private(set) var publishCount: UInt64 = 0
     private var nextRequestToken: UInt32 = 1
 
     /// Packets that are finished, and those of them that the kernel has (or that are lost).
@@ -123,8 +124,8 @@ struct Outbox: ~Copyable {
     private var hasPending: Bool { !queue.isEmpty || !current.isEmpty }
 
     mutating func takePublishToken() -> UInt32 {
-        defer { nextPublishToken &+= 1 }
-        return nextPublishToken
+        publishCount &+= 1
+        return UInt32(truncatingIfNeeded: publishCount)
     }
 
     mutating func takeRequestToken() -> UInt32 {

@@ -251,4 +251,50 @@ import Testing
         }
         await watching.value
     }
+
+    @Test(
+        arguments: [
+            [(4, 1)], [(3, 2)], [(1, .max)], [(0, 1)], [(.max, 4)], [(1, 2), (2, 1)],
+            [(3, 1), (1, 1)], [(1, 3), (1, 3)],
+        ] as [[(UInt32, UInt32)]])
+    func `refusals of publishes that were not made end the session`(
+        answers: [(UInt32, UInt32)]
+    ) async throws {
+        let broker = try FakeBroker()
+        let (client, session) = try await broker.connect()
+        for _ in 0..<3 { try await client.publish("x", to: "t") }
+        try await client.flush()
+        _ = try await session.receiveFrames(3)
+        try session.send { packet in
+            for (token, count) in answers {
+                packet.appendReply(
+                    ReplyFrame(
+                        token: token, count: count, reason: .notPermitted, request: .publish))
+            }
+        }
+        #expect(try await session.receiveFrame() == .disconnect(.protocolError))
+        #expect(try await session.receive().isEnd)
+        await client.close()
+    }
+
+    @Test func `publishes of the session before are not answered in the next`() async throws {
+        let broker = try FakeBroker()
+        let (client, first) = try await broker.connect {
+            $0.reconnect = .backOff(initial: .milliseconds(1), max: .milliseconds(1))
+        }
+        try await client.publish("x", to: "t")
+        try await client.flush()
+        #expect(try await first.receiveFrame().token == 1)
+        first.close()
+        let second = try await broker.welcome()
+        try await client.publish("y", to: "t")
+        try await client.flush()
+        #expect(try await second.receiveFrame().token == 2)
+        try second.send {
+            $0.appendReply(
+                ReplyFrame(token: 1, reason: .notPermitted, request: .publish))
+        }
+        #expect(try await second.receiveFrame() == .disconnect(.protocolError))
+        await client.close()
+    }
 }
