@@ -297,4 +297,75 @@ import Testing
         #expect(try await second.receiveFrame() == .disconnect(.protocolError))
         await client.close()
     }
+
+    // MARK: Anything at all
+
+    /// Random frames, most of them well-formed, about what the client has asked for as often as
+    /// not.
+    private static func anything(
+        _ random: inout SeededRandom, subscription: UInt32
+    ) -> [UInt8] {
+        var bytes = packet { packet in
+            for _ in 0..<random.int(in: 1...4) {
+                switch random.int(in: 0...7) {
+                case 0:
+                    packet.appendSender(uid: 1)
+                    packet.appendDeliver(random.next(), to: subscription, topic: "t", payload: [1])
+                case 1: packet.appendLost(subscription: subscription, count: max(1, random.next()))
+                case 2:
+                    packet.appendReply(
+                        ReplyFrame(
+                            token: UInt32(random.int(in: 1...6)),
+                            count: UInt32(random.int(in: 1...3)), sequence: random.next(),
+                            reason: random.pick([.success, .notPermitted]), request: .publish))
+                case 3:
+                    packet.appendStatus(
+                        random.pick([.status, .adminReply]), token: UInt32(random.int(in: 1...5)),
+                        fragment: Array("{}".utf8).span, hasMore: random.bool())
+                default:
+                    let type = random.pick(RandomFrames.types(.toClient))
+                    RandomFrames.append(type, to: &packet, &random)
+                }
+            }
+        }
+        if random.oneIn(4) {
+            let index = random.int(in: 0...(bytes.count - 1))
+            bytes[index] = UInt8(truncatingIfNeeded: random.next())
+        }
+        return random.oneIn(50) ? [] : bytes
+    }
+
+    @Test func `whatever a broker sends, everybody who waits is answered`() async throws {
+        var random = SeededRandom()
+        for round in 0..<60 {
+            let broker = try FakeBroker()
+            let (client, session) = try await broker.connect()
+            let (subscription, number) = try await Self.subscribe(client, session) { batch in
+                batch.forEach { _ = $0.topic.text() }
+            }
+            let waiting: [Task<Void, Never>] = [
+                Task { _ = try? await client.publishAcknowledged("x", to: "t") },
+                Task { _ = try? await client.publish("y", to: "t") },
+                Task { _ = try? await client.status() },
+                Task { _ = try? await client.administer("acl.reload") },
+                Task { _ = try? await client.ping() },
+                Task { _ = try? await client.subscribe(to: ["u"]) },
+            ]
+            for _ in 0..<random.int(in: 1...30) {
+                let bytes = Self.anything(&random, subscription: number)
+                guard (try? session.send(bytes: bytes.span)) != nil else { break }
+                if random.bool() { await Task.yield() }
+            }
+            let done = Flag()
+            let ending = Task {
+                if round % 2 == 0 { session.close() } else { await client.close() }
+                for task in waiting { await task.value }
+                await client.close()
+                done.set()
+            }
+            try await eventually("the end of round \(round); \(random)") { done.isSet }
+            await ending.value
+            subscription.cancel()
+        }
+    }
 }

@@ -1,9 +1,8 @@
-import BrokerWire
-import TestSupport
+package import BrokerWire
 
 /// Well-formed frames with random content, at the edges of their ranges more often than not.
-enum RandomFrames {
-    static func types(_ way: Way) -> [FrameType] {
+package enum RandomFrames {
+    package static func types(_ way: Way) -> [FrameType] {
         switch way {
         case .toBroker:
             [
@@ -18,7 +17,7 @@ enum RandomFrames {
         }
     }
 
-    static func append(
+    package static func append(
         _ type: FrameType, to buffer: inout PacketBuffer, _ random: inout SeededRandom
     ) {
         switch type {
@@ -79,7 +78,7 @@ enum RandomFrames {
         }
     }
 
-    static func record(_ random: inout SeededRandom) -> SenderRecord {
+    package static func record(_ random: inout SeededRandom) -> SenderRecord {
         SenderRecord(
             pid: Int32(truncatingIfNeeded: random.next()), uid: u32(&random), gid: u32(&random),
             process: random.next(),
