@@ -35,7 +35,7 @@ struct AclLearn: AsyncParsableCommand {
             try await clock.sleep(for: .milliseconds(200))
             let news = try await recent(since: next)
             if let first = news.decisions.first, first.number > next {
-                missed += first.number - next
+                missed = missed.saturatingAdd(first.number - next)
             }
             next = news.next
             denials += news.decisions.filter { !$0.decision.allowed }.map(AccessLesson.Denial.init)

@@ -40,7 +40,9 @@ struct AclReload: AsyncParsableCommand {
         var changes = [
             ("added", links.added), ("removed", links.removed), ("restarted", links.restarted),
             ("changed", links.adapted),
-        ].filter { !$0.1.isEmpty }.map { "\($0.0) " + $0.1.joined(separator: ", ") }
+        ].filter { !$0.1.isEmpty }.map { change, peers in
+            "\(change) " + peers.map { Printable.escaped($0) }.joined(separator: ", ")
+        }
         if let withdrawn = links.deliveriesWithdrawn, withdrawn > 0 {
             changes.append("\(counted(withdrawn, "queued message")) withdrawn")
         }

@@ -34,11 +34,12 @@ final class BenchTally: Sendable {
                 guard let stamp = BenchStamp.read(view.payload), stamp.publisher < publishers
                 else { return }
                 if stamp.value < state.next[stamp.publisher] { state.result.disordered += 1 }
-                state.next[stamp.publisher] = stamp.value + 1
+                state.next[stamp.publisher] = stamp.value.saturatingAdd(1)
             }
-            state.result.lostNotices += batch.lost
+            state.result.lostNotices = state.result.lostNotices.saturatingAdd(batch.lost)
             state.result.received += batch.count
-            if state.result.received + Int(state.result.lostNotices) < expected { return false }
+            let known = UInt64(state.result.received).saturatingAdd(state.result.lostNotices)
+            if known < UInt64(expected) { return false }
             state.result.endNanoseconds = Clock.monotonicNanoseconds()
             return true
         }

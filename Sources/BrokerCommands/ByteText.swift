@@ -1,3 +1,11 @@
+extension UInt64 {
+    /// What others state may be any number; sums of it must not trap.
+    func saturatingAdd(_ other: UInt64) -> UInt64 {
+        let (sum, overflow) = addingReportingOverflow(other)
+        return overflow ? .max : sum
+    }
+}
+
 /// Text made of bytes: what renderers append to their buffers without a `String` in between.
 extension [UInt8] {
     @inline(__always)

@@ -51,7 +51,6 @@ struct CompareLive {
 struct LiveText {
     private let document: JSONValue
     private var names: UserNames
-    private var time = TimestampWriter()
 
     init(_ document: JSONValue, names: UserNames = UserNames()) {
         self.document = document
@@ -84,7 +83,7 @@ struct LiveText {
             opener?["pid"]?.text ?? "", domain(opener), user(sender["uid"]),
             sender["pid"]?.text ?? "", sender["process"]?.text ?? "-",
             sender["level"]?.text ?? "", sender["messages"]?.text ?? "",
-            last(sender["lastSeconds"]?.natural ?? 0),
+            TimestampWriter.text(seconds: sender["lastSeconds"]?.natural) ?? "unknown",
         ])
     }
 
@@ -98,15 +97,10 @@ struct LiveText {
         return "\(names.name(of: uid) ?? "?")(\(uid))"
     }
 
-    private mutating func last(_ seconds: UInt64) -> String {
-        var text: [UInt8] = []
-        time.append(seconds * 1_000_000_000, .microseconds, to: &text)
-        // Whole seconds are what the broker tells.
-        return String(decoding: text.prefix(19), as: UTF8.self) + "Z"
-    }
-
     private func forgotten(_ sessions: [JSONValue]) -> String {
-        let count = sessions.reduce(0) { $0 + ($1["otherSendersForgotten"]?.natural ?? 0) }
+        let count = sessions.reduce(UInt64(0)) { sum, session in
+            sum.saturatingAdd(session["otherSendersForgotten"]?.natural ?? 0)
+        }
         return count == 0 ? "" : "\(count) more senders were too many to be remembered.\n"
     }
 }

@@ -36,7 +36,9 @@ struct LinkText {
     }
 
     private var rows: [(label: String, text: String)] {
-        func rate(_ key: String) -> String { LinkDocument.text(link["rates"]?[key]) }
+        func rate(_ key: String) -> String {
+            Printable.escaped(LinkDocument.text(link["rates"]?[key]))
+        }
         var rows = [
             (
                 "sent",
@@ -92,10 +94,8 @@ struct LinkText {
     }
 
     private var lastErrorTime: String {
-        guard case .integer(let seconds) = link["lastErrorSeconds"], seconds > 0 else { return "" }
-        var bytes: [UInt8] = []
-        var writer = TimestampWriter()
-        writer.append(UInt64(seconds) * 1_000_000_000, .microseconds, to: &bytes)
-        return String(decoding: bytes, as: UTF8.self) + " "
+        guard isThere("lastErrorSeconds") else { return "" }
+        let time = TimestampWriter.text(seconds: link["lastErrorSeconds"]?.natural)
+        return (time ?? "at an unknown time:") + " "
     }
 }

@@ -23,6 +23,15 @@ struct TimestampWriter {
         buffer.append(UInt8(ascii: "Z"))
     }
 
+    /// `2026-07-01T05:54:21Z`, from what a status document says in whole seconds; nil if that is no
+    /// time, or one that does not fit into nanoseconds.
+    static func text(seconds: UInt64?) -> String? {
+        guard let seconds, seconds > 0, seconds <= UInt64.max / 1_000_000_000 else { return nil }
+        var writer = TimestampWriter()
+        writer.write(second: seconds)
+        return String(decoding: writer.text.dropLast(), as: UTF8.self) + "Z"
+    }
+
     private mutating func write(second: UInt64) {
         self.second = second
         let (year, month, day) = Self.civilDate(daysSince1970: second / 86_400)

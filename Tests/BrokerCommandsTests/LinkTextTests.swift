@@ -31,4 +31,19 @@ struct LinkTextTests {
         }
         try Snapshot.check(text.joined(separator: "\n"), "link-status")
     }
+
+    @Test(
+        "with absurd times and rates does no harm",
+        arguments: ["18446744073709551615", "9223372036854775807", "-1", "0"])
+    func absurd(number: String) throws {
+        let text = #"""
+            {"link":"x","state":"up","connectedSeconds":N,"nextDialMilliseconds":N,
+            "roundTripMicroseconds":N,"lastError":"e","lastErrorSeconds":N,
+            "rates":{"messagesSentPerSecond":"\u001b[2J\u009b","bytesSentPerSecond":N}}
+            """#.replacing("N", with: number)
+        let shown = LinkText(try BrokerCommands.JSONValue(parsing: Array(text.utf8))).text
+        #expect(shown.contains("last error    at an unknown time: e"), "\(shown)")
+        #expect(shown.contains(#"\x1b[2J\xc2\x9b"#), "\(shown)")
+        #expect(!shown.unicodeScalars.contains { $0 == "\u{1B}" || $0 == "\u{9B}" })
+    }
 }

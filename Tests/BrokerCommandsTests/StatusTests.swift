@@ -47,6 +47,44 @@ struct StatusTests {
         try Snapshot.check(metrics.render(), "status-metrics")
     }
 
+    @Test("nested as deep as can be read is shown")
+    func nested() throws {
+        let deep = String(repeating: "[", count: 500) + String(repeating: "]", count: 500)
+        let document = try BrokerCommands.JSONValue(parsing: Array("{\"name\":\(deep)}".utf8))
+        #expect(try Status.render(document, .json).contains("name"))
+        var text = StatusText(document, names: MessageFixture.names)
+        #expect(text.render().hasPrefix("broker ?"))
+        #expect(LinkText(document).text.contains("lost"))
+    }
+
+    /// Times, counts and uids are what the broker says, whatever that is.
+    @Test(
+        "with absurd numbers is shown all the same",
+        arguments: [
+            "18446744073709551615", "9223372036854775807", "18446744074", "-1", "0", "1e300",
+            "\"soon\"", "null",
+        ])
+    func absurd(number: String) throws {
+        let sender = #"{"pid":1,"uid":1,"messages":<N>,"lastSeconds":<N>}"#
+        let session = #"""
+            {"session":<N>,"otherSenders":[\#(sender)],"otherSendersForgotten":<N>,
+            "connectedSeconds":<N>}
+            """#
+        let text = #"""
+            {"uptimeSeconds":<N>,"sessions":[\#(session),\#(session)],
+            "users":[{"uid":<N>,"limits":{"connections":<N>,"messagesPerSecond":<N>}}]}
+            """#.replacing("<N>", with: number)
+        let document = try BrokerCommands.JSONValue(parsing: Array(text.utf8))
+        var status = StatusText(document, names: MessageFixture.names)
+        #expect(!status.render().isEmpty)
+        #expect(!status.renderByUser().isEmpty)
+        var metrics = StatusMetrics(document, names: MessageFixture.names)
+        #expect(metrics.render().contains("broker_rules_current 1"))
+        var live = LiveText(document, names: MessageFixture.names)
+        let lines = live.render().split(separator: "\n")
+        #expect(lines[1].hasSuffix("unknown"), "\(lines[1])")
+    }
+
     @Test("of a broker that says less than we know is shown all the same")
     func sparse() throws {
         let document = try BrokerCommands.JSONValue(parsing: Array(#"{"sessions":[{}]}"#.utf8))
@@ -62,5 +100,18 @@ struct StatusTests {
         ])
     func span(seconds: UInt64, text: String) {
         #expect(StatusText.span(seconds: seconds) == text)
+    }
+}
+
+@Suite("The time in a document")
+struct DocumentTimeTests {
+    @Test("is shown in whole seconds, if it is one")
+    func text() {
+        #expect(TimestampWriter.text(seconds: 1_795_427_449) == "2026-11-23T09:50:49Z")
+        #expect(TimestampWriter.text(seconds: 18_446_744_073) == "2554-07-21T23:34:33Z")
+        #expect(TimestampWriter.text(seconds: 18_446_744_074) == nil)
+        #expect(TimestampWriter.text(seconds: .max) == nil)
+        #expect(TimestampWriter.text(seconds: 0) == nil)
+        #expect(TimestampWriter.text(seconds: nil) == nil)
     }
 }
