@@ -1,33 +1,41 @@
 /// JSON, written by hand where there is one object per message.
 extension [UInt8] {
-    /// A JSON string of well-formed UTF-8: quoted, and escaped as RFC 8259, section 7, demands.
-    /// U+2028 and U+2029 too, which some readers take for ends of lines, and U+007F.
+    /// A JSON string of well-formed UTF-8: quoted, and escaped as RFC 8259, section 7, demands;
+    /// also what a terminal would act on.
     mutating func append(jsonString text: Span<UInt8>) {
         append(UInt8(ascii: "\""))
+        append(text) { $0 < 0x20 || $0 == 0x22 || $0 == 0x5C }
+        append(UInt8(ascii: "\""))
+    }
+
+    /// A JSON document, with what a terminal would act on escaped: all of that is in its strings.
+    mutating func append(jsonDocument text: Span<UInt8>) {
+        append(text) { _ in false }
+    }
+
+    /// - Parameter mustEscape: of a byte of ASCII.
+    @inline(__always)
+    private mutating func append(_ text: Span<UInt8>, escaping mustEscape: (UInt8) -> Bool) {
         var start = 0
         var offset = 0
         while offset < text.count {
             let byte = text[offset]
-            if isPlainInJSON(byte) {
+            if !mustEscape(byte), !mayBeginHarm(byte) {
                 offset &+= 1
                 continue
             }
-            let length = byte == 0xE2 ? separatorLength(text, at: offset) : 1
-            if length == 0 {
+            guard let scalar = Printable.scalar(of: text, at: offset) else {
                 offset &+= 1
                 continue
             }
-            append(text.extracting(start..<offset))
-            if length == 1 {
-                append(jsonEscape: byte)
-            } else {
-                append(text[offset &+ 2] == 0xA8 ? "\\u2028" : "\\u2029")
+            if scalar.bytes == 1 || Printable.isHarmful(scalar.value) {
+                append(text.extracting(start..<offset))
+                append(jsonEscape: scalar.value)
+                start = offset + scalar.bytes
             }
-            offset &+= length
-            start = offset
+            offset += scalar.bytes
         }
         append(text.extracting(start..<offset))
-        append(UInt8(ascii: "\""))
     }
 
     mutating func append(jsonString text: String) {
@@ -39,29 +47,29 @@ extension [UInt8] {
         if let text { append(jsonString: text) } else { append("null") }
     }
 
+    /// The first bytes of what `Printable.isHarmful` names beyond U+001F, and of much that is not.
     @inline(__always)
-    private func isPlainInJSON(_ byte: UInt8) -> Bool {
-        byte >= 0x20 && byte != 0x22 && byte != 0x5C && byte != 0x7F && byte != 0xE2
-    }
-
-    /// 3 if U+2028 or U+2029 begins here, otherwise 0.
-    private func separatorLength(_ text: Span<UInt8>, at offset: Int) -> Int {
-        guard offset + 2 < text.count, text[offset + 1] == 0x80 else { return 0 }
-        return text[offset + 2] == 0xA8 || text[offset + 2] == 0xA9 ? 3 : 0
-    }
-
-    private mutating func append(jsonEscape byte: UInt8) {
-        append(0x5C)
+    private func mayBeginHarm(_ byte: UInt8) -> Bool {
         switch byte {
-        case 0x22, 0x5C: append(byte)
+        case 0x7F, 0xC2, 0xD8, 0xE2, 0xEF: true
+        default: false
+        }
+    }
+
+    /// Of U+0000 to U+FFFF.
+    private mutating func append(jsonEscape scalar: UInt32) {
+        append(0x5C)
+        switch scalar {
+        case 0x22, 0x5C: append(UInt8(scalar))
         case 0x08: append(UInt8(ascii: "b"))
         case 0x09: append(UInt8(ascii: "t"))
         case 0x0A: append(UInt8(ascii: "n"))
         case 0x0C: append(UInt8(ascii: "f"))
         case 0x0D: append(UInt8(ascii: "r"))
         default:
-            append("u00")
-            appendHex(byte)
+            append(UInt8(ascii: "u"))
+            appendHex(UInt8(truncatingIfNeeded: scalar >> 8))
+            appendHex(UInt8(truncatingIfNeeded: scalar))
         }
     }
 }

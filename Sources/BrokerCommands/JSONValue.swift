@@ -84,9 +84,13 @@ enum JSONValue: Codable, Equatable, Sendable {
     }
 }
 
-/// A document as every command prints it: keys sorted, indented, a line end behind it.
+/// A document as every command prints it: keys sorted, indented, a line end behind it, and
+/// nothing in it that a terminal would act on.
 func prettyJSON(_ value: some Encodable) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(value), as: UTF8.self) + "\n"
+    let document = Array(try encoder.encode(value))
+    var text: [UInt8] = []
+    text.append(jsonDocument: document.span)
+    return String(decoding: text, as: UTF8.self) + "\n"
 }

@@ -59,18 +59,33 @@ enum Printable {
 
     /// At a byte that is not plain ASCII.
     private static func piece(of text: Span<UInt8>, at offset: Int) -> Piece {
+        guard let scalar = scalar(of: text, at: offset), scalar.bytes > 1 else {
+            return .escape(bytes: 1)
+        }
+        return isHarmful(scalar.value)
+            ? .escape(bytes: scalar.bytes) : .plain(bytes: scalar.bytes)
+    }
+
+    /// Control characters, line and paragraph separators, and marks that turn the direction of
+    /// writing or cannot be seen: a terminal acts on them, or shows a text that it is not.
+    static func isHarmful(_ scalar: UInt32) -> Bool {
+        switch scalar {
+        case 0x00...0x1F, 0x7F...0x9F, 0x061C, 0x200E...0x200F, 0x2028...0x202E, 0x2066...0x2069,
+            0xFEFF:
+            true
+        default: false
+        }
+    }
+
+    /// The scalar whose well-formed UTF-8 begins here; nil if there is none.
+    static func scalar(of text: Span<UInt8>, at offset: Int) -> (value: UInt32, bytes: Int)? {
         let length = sequenceLength(of: text, at: offset)
-        guard length > 1 else { return .escape(bytes: 1) }
+        if length < 2 { return length == 0 ? nil : (UInt32(text[offset]), 1) }
         var scalar = UInt32(text[offset]) & (0xFF >> UInt32(length + 1))
         for index in (offset + 1)..<(offset + length) {
             scalar = scalar << 6 | UInt32(text[index] & 0x3F)
         }
-        switch scalar {
-        case 0x80...0x9F, 0x061C, 0x200E...0x200F, 0x2028...0x202E, 0x2066...0x2069, 0xFEFF:
-            return .escape(bytes: length)
-        default:
-            return .plain(bytes: length)
-        }
+        return (scalar, length)
     }
 
     /// Bytes of the well-formed UTF-8 sequence that begins here; 0 if there is none.

@@ -101,6 +101,19 @@ struct MessageJSONTests {
         }
     }
 
+    @Test("escapes what a terminal would act on, and nothing else")
+    func harmless() throws {
+        for value in UInt32(0x20)...0xFFFD {
+            guard let scalar = UnicodeScalar(value), !"\"\\".unicodeScalars.contains(scalar)
+            else { continue }
+            let bytes = Array("a\(Character(scalar))b".utf8)
+            let text = String(decoding: MessageFixture(payload: bytes).bytes(.json), as: UTF8.self)
+            var escaped: [UInt8] = []
+            Printable.append(bytes.span, to: &escaped)
+            #expect(text.unicodeScalars.contains(scalar) == (escaped == bytes), "U+\(value)")
+        }
+    }
+
     @Test("of one sender after another never mixes them up")
     func cachedIdentity() throws {
         var renderer = MessageFixture.renderer(.json)

@@ -47,6 +47,17 @@ struct StatusTests {
         try Snapshot.check(metrics.render(), "status-metrics")
     }
 
+    @Test("as JSON does nothing to a terminal, and says the same")
+    func harmlessJSON() throws {
+        let name = "\u{7F}\u{85}\u{9B}2J\u{61C}\u{200E}\u{2028}\u{202E}\u{2066}\u{FEFF}é€😀\\u"
+        let document = BrokerCommands.JSONValue.object([name: .string(name)])
+        let text = try Status.render(document, .json)
+        #expect(text.unicodeScalars.allSatisfy { $0.isASCII || "é€😀".unicodeScalars.contains($0) })
+        #expect(!text.contains("\u{7F}"))
+        #expect(text.contains("é€😀"))
+        #expect(try BrokerCommands.JSONValue(parsing: Array(text.utf8)) == document)
+    }
+
     @Test("nested as deep as can be read is shown")
     func nested() throws {
         let deep = String(repeating: "[", count: 500) + String(repeating: "]", count: 500)
