@@ -49,24 +49,36 @@ public struct BrokerClientError: Error, Equatable, Sendable {
     }
 }
 
+extension String {
+    /// A name or an explanation of the broker's as the protocol has them: of limited length, and
+    /// without control characters, which would make one line two.
+    var saidByBroker: String {
+        let scalars = prefix(utf8Bytes: Limits.explanationBytesMax).unicodeScalars.map { scalar in
+            scalar.properties.generalCategory == .control ? "\u{FFFD}" : scalar
+        }
+        return String(String.UnicodeScalarView(scalars))
+    }
+}
+
 extension BrokerClientError: CustomStringConvertible {
     public var description: String { message }
 }
 
 extension BrokerClientError {
     static func refused(_ reason: ReasonCode, _ explanation: String, _ what: String) -> Self {
-        let text = explanation.isEmpty ? "" : ": \(explanation)"
-        return Self(.refused(reason), "the broker refused \(what) (\(reason))\(text)")
+        Self(.refused(reason), "the broker refused \(what) \(why(reason, explanation))")
     }
 
     static func ended(_ reason: ReasonCode, _ explanation: String) -> Self {
-        let text = explanation.isEmpty ? "" : ": \(explanation)"
-        return Self(.refused(reason), "the broker ended the subscription (\(reason))\(text)")
+        Self(.refused(reason), "the broker ended the subscription \(why(reason, explanation))")
     }
 
     static func disconnected(_ reason: ReasonCode, _ explanation: String) -> Self {
-        let text = explanation.isEmpty ? "" : ": \(explanation)"
-        return Self(.disconnected(reason), "the broker ended the session (\(reason))\(text)")
+        Self(.disconnected(reason), "the broker ended the session \(why(reason, explanation))")
+    }
+
+    private static func why(_ reason: ReasonCode, _ explanation: String) -> String {
+        explanation.isEmpty ? "(\(reason))" : "(\(reason)): \(explanation.saidByBroker)"
     }
 
     static let connectionLost = Self(

@@ -55,8 +55,8 @@ extension BrokerSession {
         identity = welcome.client
         number = welcome.session
         instance = welcome.instance
-        brokerName = welcome.brokerName
-        brokerVersion = welcome.brokerVersion
+        brokerName = welcome.brokerName.saidByBroker
+        brokerVersion = welcome.brokerVersion.saidByBroker
         protocolVersion = welcome.version
         self.broker = broker
         let packet = min(packetBytesMax, socketPacketBytesMax)

@@ -238,7 +238,7 @@ struct Ledger {
         let others = Int(reply.count) - answers.count
         if reply.reason.isSuccess || others == 0 { return .acknowledge(answers, nil) }
         let refusal = Refusal(
-            reason: reply.reason, explanation: reply.explanation, count: others)
+            reason: reply.reason, explanation: reply.explanation.saidByBroker, count: others)
         return .acknowledge(answers, refusal)
     }
 

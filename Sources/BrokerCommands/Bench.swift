@@ -187,7 +187,8 @@ enum BenchStamp {
     }
 
     static func read(_ payload: Span<UInt8>) -> (publisher: Int, value: UInt64)? {
-        guard payload.count >= byteCount else { return nil }
-        return (Int(truncatingIfNeeded: payload.loadUInt64(at: 0)), payload.loadUInt64(at: 8))
+        guard payload.count >= byteCount, let publisher = Int(exactly: payload.loadUInt64(at: 0))
+        else { return nil }
+        return (publisher, payload.loadUInt64(at: 8))
     }
 }

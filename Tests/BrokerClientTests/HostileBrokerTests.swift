@@ -298,6 +298,40 @@ import Testing
         await client.close()
     }
 
+    // MARK: Words
+
+    @Test func `what a broker says of itself and its reasons is one line`() async throws {
+        let broker = try FakeBroker()
+        let configuration = BrokerClient.Configuration(socketPath: broker.path)
+        let connecting = Task { try await BrokerClient.connect(configuration) }
+        let session = try await broker.welcome {
+            $0.brokerName = "harbour\nfake: yes"
+            $0.brokerVersion = "1\u{1B}[2J"
+        }
+        let client = try await connecting.value
+        #expect(client.session.brokerName == "harbour\u{FFFD}fake: yes")
+        #expect(client.session.brokerVersion == "1\u{FFFD}[2J")
+        let asking = Task { try await client.status() }
+        let token = try #require(try await session.receiveFrame().token)
+        try await client.publish("x", to: "t")
+        _ = try await session.receiveFrame()
+        let explanation = "no\nfake: yes\u{9B}2J é"
+        try session.send { packet in
+            packet.appendReply(
+                ReplyFrame(
+                    token: token, reason: .notPermitted, request: .statusRequest,
+                    explanation: explanation))
+            packet.appendReply(
+                ReplyFrame(
+                    token: 1, reason: .notPermitted, request: .publish, explanation: explanation))
+        }
+        let error = await #expect(throws: BrokerClientError.self) { try await asking.value }
+        let shown = "no\u{FFFD}fake: yes\u{FFFD}2J é"
+        #expect(error?.message.hasSuffix(": " + shown) == true)
+        let refusal = try await client.refusals.makeAsyncIterator().next()
+        #expect(refusal?.explanation == shown)
+    }
+
     // MARK: Anything at all
 
     /// Random frames, most of them well-formed, about what the client has asked for as often as

@@ -113,16 +113,3 @@ struct StatusTests {
         #expect(StatusText.span(seconds: seconds) == text)
     }
 }
-
-@Suite("The time in a document")
-struct DocumentTimeTests {
-    @Test("is shown in whole seconds, if it is one")
-    func text() {
-        #expect(TimestampWriter.text(seconds: 1_795_427_449) == "2026-11-23T09:50:49Z")
-        #expect(TimestampWriter.text(seconds: 18_446_744_073) == "2554-07-21T23:34:33Z")
-        #expect(TimestampWriter.text(seconds: 18_446_744_074) == nil)
-        #expect(TimestampWriter.text(seconds: .max) == nil)
-        #expect(TimestampWriter.text(seconds: 0) == nil)
-        #expect(TimestampWriter.text(seconds: nil) == nil)
-    }
-}

@@ -7,6 +7,16 @@ import Testing
 
 @Suite("Times")
 struct TimestampTests {
+    @Test("of documents are shown in whole seconds, if they are times")
+    func documents() {
+        #expect(TimestampWriter.text(seconds: 1_795_427_449) == "2026-11-23T09:50:49Z")
+        #expect(TimestampWriter.text(seconds: 18_446_744_073) == "2554-07-21T23:34:33Z")
+        #expect(TimestampWriter.text(seconds: 18_446_744_074) == nil)
+        #expect(TimestampWriter.text(seconds: .max) == nil)
+        #expect(TimestampWriter.text(seconds: 0) == nil)
+        #expect(TimestampWriter.text(seconds: nil) == nil)
+    }
+
     @Test("agree with Foundation's calendar for 8,000 years")
     func calendar() throws {
         var calendar = Calendar(identifier: .iso8601)
@@ -114,5 +124,15 @@ struct LineReaderTests {
         #expect(throws: CommandFailure.self) {
             while reader.next() == .needsInput { try reader.fill() }
         }
+    }
+}
+
+@Suite("The stamp of a message of `broker bench`")
+struct BenchStampTests {
+    @Test("of a publisher that cannot be is none", arguments: [UInt64(1) << 63, .max])
+    func publisher(number: UInt64) {
+        let bytes = (0..<8).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
+        let payload = bytes + [UInt8](repeating: 1, count: 8)
+        #expect(BenchStamp.read(payload.span) == nil)
     }
 }
