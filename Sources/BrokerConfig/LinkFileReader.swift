@@ -52,7 +52,7 @@ struct LinkFileReader {
         }
         readLimits(into: &link)
         let tls = value("tls").flatMap { readTLS($0) }
-        if section["name"] != nil { checkViolations(of: link, ownName: ownName) }
+        if name != nil { checkViolations(of: link, ownName: ownName) }
         if others.contains(where: { $0.link.peer == link.peer }) {
             problem("name", "there is more than one link to \(link.peer)")
         }
@@ -229,8 +229,13 @@ struct LinkFileReader {
     }
 
     private mutating func path(_ key: String) -> String? {
-        if let path = string(key), path.hasPrefix("/") { return path }
-        problem(key, "'\(key)' is the whole path of a key file")
+        guard section[key] != nil else {
+            problem(key, "'\(key)' is missing: the whole path of a key file")
+            return nil
+        }
+        guard let path = string(key) else { return nil }
+        if path.hasPrefix("/") { return path }
+        problem(key, "'\(key)' is the whole path of a key file, from / on")
         return nil
     }
 

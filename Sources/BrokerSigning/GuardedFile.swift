@@ -16,6 +16,11 @@ enum GuardedFile {
         // A certificate may be a link to the newest one, a key may not.
         let follow = isSecret ? O_NOFOLLOW : 0
         let file = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | follow)
+        if file < 0 && errno == ELOOP && isSecret {
+            throw SigningError(
+                "\(path): is a symbolic link, which may be pointed elsewhere: name the file by its "
+                    + "real path, see `realpath \(path)`")
+        }
         guard file >= 0 else { throw failure(path, "cannot be opened") }
         defer { close(file) }
         try checkAccess(file, path, isSecret: isSecret)

@@ -249,7 +249,9 @@ public enum LinkKeyFileError: Error, Equatable {
 
     public var explanation: String {
         switch self {
-        case .unknownVersion: "its first line is not '\(LinkKeyFile.firstLine)'"
+        case .unknownVersion:
+            "its first line is not '\(LinkKeyFile.firstLine)' and a line feed: it is another file, "
+                + "or was changed on the way; carry it over as it is"
         case .noCurrentKey: "it has no key in state current"
         case .malformed(0, let reason): reason
         case .malformed(let line, let reason): "line \(line): \(reason)"

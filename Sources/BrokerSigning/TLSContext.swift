@@ -92,9 +92,10 @@ public final class TLSContext {
             unsafe use(context, bytes.baseAddress, Int32(bytes.count))
         }
         guard !isUsed else { return }
-        let reason = SigningError.openSSLReason()
+        // That a text holds nothing of the kind is no error of OpenSSL's.
+        let reason = ERR_peek_error() == 0 ? "" : ": \(SigningError.openSSLReason())"
         ERR_clear_error()
-        throw SigningError("\(path): \(refusal): \(reason)")
+        throw SigningError("\(path): \(refusal)\(reason)")
     }
 }
 

@@ -170,6 +170,20 @@ struct LinkFileTests {
         expect("link = [1]\n", 1, "links begin with [[link]]")
     }
 
+    @Test("What is wrong is told once, and as such")
+    func oneProblemForOneMistake() {
+        let (name, address, key) = ("name = \"a\"\n", "listen = \"unix:/a\"\n", "key = \"/k\"\n")
+        for (text, words) in [
+            ("name = 5\n" + address + key, "'name' is a string, not a number"),
+            (name + address + "key = 5\n", "'key' is a string, not a number"),
+            (name + address, "'key' is missing: the whole path of a key file"),
+            (name + address + "key = \"k\"\n", "'key' is the whole path of a key file"),
+        ] {
+            let found = problems("[[link]]\n" + text)
+            #expect(found.count == 1 && found[0].text.hasPrefix(words), "\(found)")
+        }
+    }
+
     @Test("All that is wrong is told at once, in the order of lines")
     func several() {
         let text = link("max_hops = 0") + link("colour = 1")

@@ -96,7 +96,10 @@ struct LinkKeyFileTests {
         try FileManager.default.createSymbolicLink(
             atPath: link, withDestinationPath: path)
         for refused in [link, directory.path, directory.path(of: "none")] {
-            #expect(throws: SigningError.self) { _ = try LinkKeyFile.read(path: refused) }
+            let error = #expect(throws: SigningError.self) {
+                _ = try LinkKeyFile.read(path: refused)
+            }
+            #expect(error?.description.contains("realpath") == (refused == link))
         }
     }
 
@@ -110,6 +113,8 @@ struct LinkKeyFileTests {
         arguments: [
             ([], "first line"),
             (["broker-link-key 2", line()], "first line"),
+            (["broker-link-key 1\r", line() + "\r"], "as it is"),
+            (["\u{FEFF}broker-link-key 1", line()], "as it is"),
             (["broker-link-key 1"], "no key in state current"),
             (["broker-link-key 1", line(state: "next")], "no key in state current"),
             (["broker-link-key 1", line(), line(state: "next")], "twice"),

@@ -189,6 +189,7 @@ struct `TLS by certificates` {
         let authority = setting.authority.certificate
         #expect(reason(hub.certificate, hub.key, authority) == "")
         #expect(reason(empty, hub.key, authority).hasPrefix("\(empty): no certificate"))
+        #expect(reason(empty, hub.key, authority).hasSuffix("can be read from it"))
         #expect(reason(hub.certificate, hub.key, empty).hasPrefix("\(empty): no certificate"))
         #expect(reason(hub.certificate, empty, authority).contains("no private key"))
         #expect(reason(hub.certificate, edge.key, authority).contains("no private key"))
