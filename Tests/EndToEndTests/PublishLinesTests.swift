@@ -41,9 +41,12 @@ struct PublishLinesTests {
         arguments: [SIGTERM, SIGKILL], [[], ["--ack"]])
     func endsWithTheBroker(signal: Int32, options: [String]) throws {
         let broker = try serve()
-        let publisher = try run(["pub", "t", "-l", "-v"] + options)
+        let subscriber = try run(["sub", "t", "-C", "1", "-v"])
+        waitForError(subscriber, "subscribed to t")
+        let publisher = try run(["pub", "t", "-l"] + options)
         try publisher.write("one\n")
-        waitForError(publisher, "connected to broker")
+        // From now on it waits for another line.
+        #expect(subscriber.wait() == 0, "\(subscriber.errorText)")
         end(broker, signal)
         #expect(publisher.wait(seconds: 60) == 69, "\(publisher.errorText)")
         #expect(publisher.errorText.contains("the broker"), "\(publisher.errorText)")
