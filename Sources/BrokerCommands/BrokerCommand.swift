@@ -1,4 +1,5 @@
 package import ArgumentParser
+import FoundationEssentials
 import LinuxIO
 
 /// `broker`: the root of the commands.
@@ -35,9 +36,11 @@ package struct BrokerCommand: AsyncParsableCommand {
     package static func runAndExit() async -> Never {
         ByteStream.fillStandardStreams()
         CurrentProcess.ignoreBrokenPipes()
+        widenTerminal()
         var name = ""
         do {
             do {
+                try checkArguments()
                 let command = try parseAsRoot()
                 name = Self.name(of: command)
                 try await run(command)
@@ -58,11 +61,32 @@ package struct BrokerCommand: AsyncParsableCommand {
         exit(.success)
     }
 
+    private static func checkArguments() throws(CommandFailure) {
+        guard let number = CurrentProcess.argumentThatIsNotText else { return }
+        throw CommandFailure(
+            .usage,
+            "argument \(number) is not UTF-8: topics, paths and messages are text; `broker pub -f` "
+                + "publishes any bytes")
+    }
+
+    /// The argument parser cannot wrap its text for a terminal that is too narrow, or says that it
+    /// has no columns.
+    private static func widenTerminal() {
+        let told = ProcessInfo.processInfo.environment["COLUMNS"].flatMap { Int($0) }
+        guard let columns = told ?? ByteStream.standardOutput.terminalColumns,
+            columns < columnsMin
+        else { return }
+        CurrentProcess.setVariable("COLUMNS", "\(columnsMin)")
+    }
+
+    private static let columnsMin = 40
+
     /// Says what is wrong, with the arguments that it repeats.
     private static func refuse(_ error: any Error) -> Never {
         let status = exitCode(for: error)
         let diagnostics = Diagnostics(command: "")
-        let lines = fullMessage(for: error).split(separator: "\n", omittingEmptySubsequences: false)
+        let message = fullMessage(for: error)
+        let lines = message.split(separator: "\n", omittingEmptySubsequences: false)
         for line in lines { diagnostics.writeRaw(Printable.harmless(String(line)) + "\n") }
         CurrentProcess.exit(status: status.rawValue)
     }

@@ -124,6 +124,8 @@ struct Serve: AsyncParsableCommand {
     }
 
     func validate() throws {
+        if accessFile == "" { throw ValidationError("--acl needs a path") }
+        if config == "" { throw ValidationError("--config needs a path") }
         if noAcl && accessFile != nil {
             throw ValidationError("--acl and --no-acl exclude each other")
         }

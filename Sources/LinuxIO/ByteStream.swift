@@ -30,7 +30,7 @@ public struct ByteStream: Sendable {
         let start = bytes.count
         bytes.append(contentsOf: repeatElement(0, count: bytesMax))
         while true {
-            let outcome = kernelCall("read") {
+            let outcome = kernelCall("read", isOurs: false) {
                 unsafe bytes.withUnsafeMutableBytes { all in
                     let room = unsafe UnsafeMutableRawBufferPointer(rebasing: all[start...])
                     return unsafe Glibc.read(number, room.baseAddress, room.count)
@@ -56,9 +56,14 @@ public struct ByteStream: Sendable {
     ///
     /// - Returns: false if it was signalled.
     public func waitUntilReadable(unless event: borrowing EventFD) -> Bool {
-        var requests = [number, event.descriptor.rawValue].map {
-            pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
-        }
+        waitUntilReady(POLLIN, unless: event)
+    }
+
+    private func waitUntilReady(_ events: Int32, unless event: borrowing EventFD) -> Bool {
+        var requests = [
+            pollfd(fd: number, events: Int16(events), revents: 0),
+            pollfd(fd: event.descriptor.rawValue, events: Int16(POLLIN), revents: 0),
+        ]
         _ = kernelCall("poll") { unsafe poll(&requests, 2, -1) }
         return requests[1].revents == 0
     }
@@ -71,7 +76,7 @@ public struct ByteStream: Sendable {
         let number = number
         var written = 0
         while written < bytes.count {
-            let outcome = kernelCall("write") {
+            let outcome = kernelCall("write", isOurs: false) {
                 unsafe bytes.extracting(written...).withUnsafeBytes { rest in
                     unsafe Glibc.write(number, rest.baseAddress, rest.count)
                 }
@@ -87,6 +92,37 @@ public struct ByteStream: Sendable {
 
     /// Whether a few hundred bytes can be written without waiting for a reader.
     public var hasRoom: Bool { isReady(POLLOUT, timeoutMilliseconds: 0) }
+
+    /// Columns of the terminal; nil if it is none, or does not say.
+    ///
+    /// The corresponding C function is `ioctl` with `TIOCGWINSZ`.
+    public var terminalColumns: Int? {
+        var size = winsize()
+        guard unsafe ioctl(number, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else {
+            return nil
+        }
+        return Int(size.ws_col)
+    }
+
+    /// Writes everything, but waits for a reader no longer than until `event` is signalled.
+    ///
+    /// - Returns: false if it was signalled first; some of the bytes may be written.
+    public func write(
+        _ bytes: Span<UInt8>, unless event: borrowing EventFD
+    ) throws(KernelError) -> Bool {
+        var written = 0
+        while written < bytes.count {
+            guard waitUntilReady(POLLOUT, unless: event) else { return false }
+            // Where there is room for anything there is room for this: it does not wait.
+            let end = min(written + Self.pieceBytes, bytes.count)
+            try write(bytes.extracting(written..<end))
+            written = end
+        }
+        return true
+    }
+
+    /// What a pipe takes at once (PIPE_BUF).
+    private static let pieceBytes = 4_096
 
     /// Waits until nobody reads any more what is written to a pipe, socket or terminal; for ever
     /// on other streams.

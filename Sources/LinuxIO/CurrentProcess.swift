@@ -14,6 +14,23 @@ public enum CurrentProcess {
     /// The corresponding C function is `getegid`.
     public static var effectiveGroupID: UInt32 { getegid() }
 
+    /// The number of the first argument that is not UTF-8; nil if all are. Such an argument is
+    /// repaired by Swift, and is then another topic or another file.
+    public static var argumentThatIsNotText: Int? {
+        for number in 0..<Int(CommandLine.argc) {
+            guard let argument = unsafe CommandLine.unsafeArgv[number] else { break }
+            if unsafe String(validatingCString: argument) == nil { return number }
+        }
+        return nil
+    }
+
+    /// Sets a variable of the environment; while there is one thread only.
+    ///
+    /// The corresponding C function is `setenv`.
+    public static func setVariable(_ name: String, _ value: String) {
+        _ = unsafe setenv(name, value, 1)
+    }
+
     /// Ends the process with a status, 0 to 255.
     ///
     /// The corresponding C function is `exit`.

@@ -32,16 +32,19 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
 /// This is the one place where EINTR is retried. EBADF and EFAULT cannot be outcomes: they say
 /// that this program used a descriptor or an address that is not its own, and going on would
 /// risk acting on somebody else's connection.
+///
+/// - Parameter isOurs: false for a descriptor that others opened, perhaps for reading where we
+///   write: that is EBADF too.
 @inline(__always)
 func kernelCall<Value: SignedInteger & FixedWidthInteger>(
-    _ name: String, _ body: () -> Value
+    _ name: String, isOurs: Bool = true, _ body: () -> Value
 ) -> Result<Value, KernelError> {
     while true {
         let value = body()
         if value >= 0 { return .success(value) }
         let number = errno
         if number == EINTR { continue }
-        precondition(number != EBADF, "\(name): not an open descriptor")
+        precondition(number != EBADF || !isOurs, "\(name): not an open descriptor")
         precondition(number != EFAULT, "\(name): not our memory")
         return .failure(KernelError(call: name, errno: Errno(rawValue: number)))
     }

@@ -27,12 +27,15 @@ public enum SocketPathError: Error, Equatable, CustomStringConvertible {
         case .lockNotAFile(let path, let lockPath):
             "\(path): \(lockPath) exists and is not a plain file; move it away"
         case .system(let path, let error):
-            "\(path): \(error)\(SocketPathError.advice(error.errno))"
+            "\(path): \(error)\(SocketPathError.advice(error))"
         }
     }
 
-    private static func advice(_ errno: Errno) -> String {
-        switch errno {
+    private static func advice(_ error: KernelError) -> String {
+        if error.call == "chown" {
+            return "; a socket is given to a group by root, or by its owner who is in the group"
+        }
+        return switch error.errno {
         case .noSuchFileOrDirectory, .notDirectory:
             "; create the directory first or choose another path"
         case .permissionDenied, .notPermitted, .readOnlyFileSystem:

@@ -90,6 +90,35 @@ struct SurroundingsTests {
             "\(command.errorText)")
     }
 
+    @Test(
+        "A stream that is open the wrong way round is said to be",
+        arguments: [
+            ("--help 1< /dev/null", "cannot write to standard output: "),
+            ("pub t -s 0> /dev/null", "cannot read standard input: "),
+        ])
+    func wrongWayRound(arguments: String, words: String) throws {
+        let command = try shell("exec $broker \(arguments)")
+        #expect(command.wait() == 1)
+        #expect(command.errorText.contains(words), "\(command.errorText)")
+    }
+
+    @Test(
+        "A terminal is never too narrow for the help",
+        arguments: ["0", "1", "-5", "27"], ["help pub", "sub", "link status --help"])
+    func narrow(columns: String, arguments: String) throws {
+        let command = try shell("COLUMNS=\(columns) exec $broker \(arguments)")
+        #expect([0, 64].contains(command.wait()))
+        let text = command.outputText + command.errorText
+        #expect(text.lowercased().contains("usage: broker"), "\(text)")
+    }
+
+    @Test("An argument that is not UTF-8 is refused, and not taken for another")
+    func notUTF8() throws {
+        let command = try shell(#"exec $broker pub t "$(printf 'a\377')" --socket ./none"#)
+        #expect(command.wait() == 64)
+        #expect(command.errorText.contains("argument 3 is not UTF-8"), "\(command.errorText)")
+    }
+
     @Test("A reader that has read enough of the help is no failure")
     func closedPipe() throws {
         let command = try shell("{ $broker --help; echo $? >&2; } | true")
