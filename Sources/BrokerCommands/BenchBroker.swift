@@ -20,10 +20,10 @@ enum BenchBroker {
     private static let directory = FileManager.default.temporaryDirectory
         .appendingPathComponent("broker-bench-\(CurrentProcess.pid)")
 
-    /// Ends this process at SIGINT or SIGTERM, and leaves nothing in the file system. Everything
-    /// that is measured ends with us, by itself.
+    /// Ends this process at SIGINT, SIGTERM or SIGHUP, and leaves nothing in the file system.
+    /// Everything that is measured ends with us, by itself.
     static func endOnSignal() async {
-        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
+        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup)
         Task.detached {
             for await signal in signals {
                 try? FileManager.default.removeItem(at: directory)
@@ -33,9 +33,16 @@ enum BenchBroker {
     }
 
     static func withDirectory<Value>(_ body: (URL) throws -> Value) throws -> Value {
-        try FileManager.default.createDirectory(
-            at: directory, withIntermediateDirectories: false,
-            attributes: [.posixPermissions: 0o700])
+        do {
+            try FileManager.default.createDirectory(
+                at: directory, withIntermediateDirectories: false,
+                attributes: [.posixPermissions: 0o700])
+        } catch {
+            throw CommandFailure(
+                .failure,
+                "cannot make the directory \(directory.path): name one that you may write to with "
+                    + "TMPDIR")
+        }
         defer { try? FileManager.default.removeItem(at: directory) }
         return try body(directory)
     }

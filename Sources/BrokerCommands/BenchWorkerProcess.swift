@@ -24,7 +24,7 @@ struct BenchWorkerProcess {
 
     func waitUntilReady() throws {
         guard let line = output.next() else { throw died() }
-        if line != "ready" { throw CommandFailure(.failure, "a worker says: \(line)") }
+        if line != "ready" { _ = try decode(line) }
     }
 
     func go() throws {
@@ -34,6 +34,10 @@ struct BenchWorkerProcess {
     func result() throws -> BenchResult {
         guard let line = output.next() else { throw died() }
         process.waitUntilExit()
+        return try decode(line)
+    }
+
+    private func decode(_ line: String) throws -> BenchResult {
         let result = try JSONDecoder().decode(BenchResult.self, from: Data(line.utf8))
         if let failure = result.failure { throw CommandFailure(.failure, failure) }
         return result

@@ -19,7 +19,7 @@ struct CompareListen {
         Diagnostics(command: "compare").note(
             "listening on \(path) (\(type.rawValue)); try: broker compare --connect \(path)"
                 + (type == .stream ? " --type stream" : ""))
-        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
+        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup)
         let (ended, end) = AsyncStream.makeStream(of: Void.self)
         let box = ObserverBox(observer)
         let thread = SystemThread.start(name: "observer") { [self] in
@@ -74,7 +74,7 @@ struct CompareListen {
             try observer.withLock { observer in
                 try observer.run(until: stop.event) { event in
                     do {
-                        return try renderer.tell(event)
+                        return try renderer.tell(event, unless: stop.event)
                     } catch {
                         failure = error
                         return .stop

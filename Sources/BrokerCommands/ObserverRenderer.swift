@@ -14,11 +14,16 @@ struct ObserverRenderer {
         self.messagesMax = messagesMax
     }
 
-    mutating func tell(_ event: Observer.Event) throws -> Observer.Answer {
-        switch format {
-        case .text: try output.write(text(event))
-        case .json: try output.write(json(event).span)
-        }
+    /// Waits for who reads it no longer than until `stop` is signalled.
+    mutating func tell(
+        _ event: Observer.Event, unless stop: borrowing EventFD
+    ) throws -> Observer.Answer {
+        let bytes =
+            switch format {
+            case .text: Array(text(event).utf8)
+            case .json: json(event)
+            }
+        guard try output.write(bytes.span, unless: stop) else { return .stop }
         if case .message = event { messages += 1 }
         return messages == messagesMax ? .stop : .goOn
     }

@@ -24,9 +24,23 @@ struct Output {
         do throws(KernelError) {
             try stream.write(bytes)
         } catch {
-            if error.errno == .brokenPipe { throw OutputClosed() }
-            throw CommandFailure(.failure, "cannot write to standard output: \(error)")
+            throw Self.failure(error)
         }
+    }
+
+    /// - Returns: false if the event was signalled before somebody read.
+    /// - Throws: as above.
+    func write(_ bytes: Span<UInt8>, unless event: borrowing EventFD) throws -> Bool {
+        do throws(KernelError) {
+            return try stream.write(bytes, unless: event)
+        } catch {
+            throw Self.failure(error)
+        }
+    }
+
+    private static func failure(_ error: KernelError) -> any Error {
+        if error.errno == .brokenPipe { return OutputClosed() }
+        return CommandFailure(.failure, "cannot write to standard output: \(error)")
     }
 
     func write(_ text: String) throws {

@@ -119,6 +119,36 @@ struct SurroundingsTests {
         #expect(command.errorText.contains("argument 3 is not UTF-8"), "\(command.errorText)")
     }
 
+    @Test("bench says what it lacks")
+    func bench() throws {
+        let noBroker = try shell("exec $broker bench --socket ./none")
+        #expect(noBroker.wait() == 1)
+        #expect(
+            noBroker.errorText.hasPrefix("broker bench: ./none: connect: "),
+            "\(noBroker.errorText)")
+        let noDirectory = try shell("TMPDIR=/none exec $broker bench")
+        #expect(noDirectory.wait() == 1)
+        #expect(noDirectory.errorText.contains("with TMPDIR"), "\(noDirectory.errorText)")
+    }
+
+    @Test(
+        "The observer ends at a signal though nobody reads what it prints, and removes its socket",
+        arguments: [SIGINT, SIGTERM, SIGHUP])
+    func unreadObserver(signal: Int32) throws {
+        try #require(try shell("mkfifo seen").wait() == 0)
+        let observer = try shell("exec $broker compare --listen ./it > seen")
+        let seen = try #require(FileHandle(forReadingAtPath: folder.path(of: "seen")))
+        #expect(observer.waitForOutput { $0.errorText.contains("listening on") })
+        // More than a pipe holds; it ends when the observer does.
+        let client = try shell("seq 100000 | $broker compare --connect ./it --stdin")
+        _ = try #require(try seen.read(upToCount: 10_000))
+        observer.send(signal: signal)
+        #expect(observer.wait(seconds: 60) == 0, "\(observer.errorText)")
+        client.wait()
+        #expect(try names == ["seen"])
+        try seen.close()
+    }
+
     @Test("A reader that has read enough of the help is no failure")
     func closedPipe() throws {
         let command = try shell("{ $broker --help; echo $? >&2; } | true")
