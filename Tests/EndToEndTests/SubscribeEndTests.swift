@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What ends `broker sub`, whatever becomes of its output.
-@Suite("broker sub ends")
+@Suite("broker sub ends", .serialized)
 struct SubscribeEndTests {
     private let broker: BrokerUnderTest
 

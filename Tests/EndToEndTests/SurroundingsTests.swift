@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Files where a socket should be, and output that cannot be written.
-@Suite("A command in bad surroundings says what to do")
+@Suite("A command in bad surroundings says what to do", .serialized)
 struct SurroundingsTests {
     private let folder: TemporaryDirectory
 
