@@ -148,7 +148,7 @@ final class ConfigurationKeeper: Sendable {
             failure = error
         }
         let parts = Lock(Parts(epoll: epoll, watch: watch))
-        _ = SystemThread.start(name: "broker-rules") { [self] in
+        _ = try SystemThread(name: "broker-rules") { [self] in
             guard let parts = parts.withLock({ $0.take() }) else { return }
             run(parts)
         }

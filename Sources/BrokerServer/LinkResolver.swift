@@ -70,20 +70,26 @@ final class LinkResolver: Sendable {
     /// Begins to look a name up.
     ///
     /// - Returns: the number of the answer; nil if an earlier look-up for this link still waits.
-    func begin(_ address: StreamAddress, for link: String) -> UInt64? {
+    /// - Throws: why there is no thread for it.
+    func begin(_ address: StreamAddress, for link: String) throws(KernelError) -> UInt64? {
         let number: UInt64? = state.withLock { state in
             guard state.busy.insert(link).inserted else { return nil }
             state.count += 1
             return state.count
         }
         guard let number else { return nil }
-        _ = SystemThread.start(name: "broker-resolver") { [self] in
-            let result = lookUp(address)
-            state.withLock { state in
-                state.busy.remove(link)
-                state.answers.append(Answer(link: link, number: number, result: result))
+        do throws(KernelError) {
+            _ = try SystemThread(name: "broker-resolver") { [self] in
+                let result = lookUp(address)
+                state.withLock { state in
+                    state.busy.remove(link)
+                    state.answers.append(Answer(link: link, number: number, result: result))
+                }
+                wakeUp()
             }
-            wakeUp()
+        } catch {
+            state.withLock { state in _ = state.busy.remove(link) }
+            throw error
         }
         return number
     }

@@ -11,11 +11,16 @@ extension Reactor {
         links.dialing.insert(link.peer)
         let deadline = nowNanoseconds + DialAttempt.nanosecondsMax
         if let target = StreamTarget(link.address) {
-            connect(link.peer, [target], deadlineNanoseconds: deadline)
-        } else if let number = links.resolver.begin(link.address, for: link.peer) {
+            return connect(link.peer, [target], deadlineNanoseconds: deadline)
+        }
+        do throws(KernelError) {
+            guard let number = try links.resolver.begin(link.address, for: link.peer) else {
+                return dialFailed(
+                    link.peer, "\(link.address): the name service has still not answered")
+            }
             links.lookUps[link.peer] = LookUp(number: number, deadlineNanoseconds: deadline)
-        } else {
-            dialFailed(link.peer, "\(link.address): the name service has still not answered")
+        } catch {
+            dialFailed(link.peer, "\(link.address): \(Server.noThread("to look it up", error))")
         }
     }
 

@@ -94,13 +94,24 @@ package final class Server: Service {
         }
         try startKeeper()
         let failure: ServerError? = await withCheckedContinuation { continuation in
-            _ = SystemThread.start(
-                name: "broker-reactor", sliceNanoseconds: SystemThread.shortestSliceNanoseconds
-            ) {
-                continuation.resume(returning: self.runReactor())
+            do throws(KernelError) {
+                _ = try SystemThread(
+                    name: "broker-reactor",
+                    sliceNanoseconds: SystemThread.shortestSliceNanoseconds
+                ) {
+                    continuation.resume(returning: self.runReactor())
+                }
+            } catch {
+                continuation.resume(returning: ServerError(Self.noThread("to serve with", error)))
             }
         }
         if let failure { throw failure }
+    }
+
+    /// A user's processes, a service's, or all of the machine have as many as they may.
+    static func noThread(_ purpose: String, _ error: KernelError) -> String {
+        "no thread \(purpose): \(error); end others, or raise the limit: ulimit -u, "
+            + "TasksMax= in the service"
     }
 
     private func startKeeper() throws(ServerError) {

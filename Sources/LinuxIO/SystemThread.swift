@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import SystemPackage
 
 /// A kernel thread of our own, for a loop that must not share the thread pool of Swift's
 /// concurrency (it blocks in `epoll_wait`).
@@ -8,10 +9,6 @@ public final class SystemThread: Sendable {
     public static let shortestSliceNanoseconds: UInt64 = 100_000
 
     private let handle: Lock<pthread_t?>
-
-    private init(handle: pthread_t) {
-        self.handle = Lock(handle)
-    }
 
     /// Starts a thread. The name (up to 15 bytes are kept) shows in `ps -L` and in debuggers.
     ///
@@ -22,11 +19,13 @@ public final class SystemThread: Sendable {
     ///     milliseconds. A short slice is served sooner, and gives no more of the processor.
     ///     `sched_setattr` (Linux 6.12; before, and under a real-time policy, without effect).
     ///
+    /// - Throws: EAGAIN if no more threads can be made: others may have used them up.
+    ///
     /// The corresponding C function is `pthread_create`.
-    public static func start(
+    public init(
         name: String, timerSlackNanoseconds: Int? = nil, sliceNanoseconds: UInt64? = nil,
         _ body: @escaping @Sendable () -> Void
-    ) -> SystemThread {
+    ) throws(KernelError) {
         precondition(timerSlackNanoseconds.map { $0 > 0 } ?? true, "0 means the default")
         let work = Work(
             name: name, timerSlackNanoseconds: timerSlackNanoseconds,
@@ -44,8 +43,25 @@ public final class SystemThread: Sendable {
                 work.body()
                 return nil
             }, argument)
-        precondition(result == 0, "no more threads can be made")
-        return SystemThread(handle: handle)
+        guard result == 0 else {
+            unsafe Unmanaged<Work>.fromOpaque(argument).release()
+            throw KernelError(call: "pthread_create", errno: Errno(rawValue: result))
+        }
+        self.handle = Lock(handle)
+    }
+
+    /// The same, for a program that can do nothing without the thread: it ends.
+    public static func start(
+        name: String, timerSlackNanoseconds: Int? = nil, sliceNanoseconds: UInt64? = nil,
+        _ body: @escaping @Sendable () -> Void
+    ) -> SystemThread {
+        do throws(KernelError) {
+            return try SystemThread(
+                name: name, timerSlackNanoseconds: timerSlackNanoseconds,
+                sliceNanoseconds: sliceNanoseconds, body)
+        } catch {
+            preconditionFailure("no more threads can be made: \(error)")
+        }
     }
 
     /// Waits until the thread has ended; returns at once the second time. Not to be called
