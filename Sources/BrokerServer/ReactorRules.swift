@@ -94,6 +94,7 @@ extension Reactor {
             guard let question = parse(CheckRequest.self, request),
                 let action = Action(name: question.action)
             else { return refuse(request, "no question that can be answered") }
+            if let reason = violation(of: question, action) { return refuse(request, reason) }
             answer(request, check(action, question))
         case "acl.recent":
             guard let question = parse(RecentRequest.self, request) else {
@@ -102,6 +103,24 @@ extension Reactor {
             answer(request, recent(since: question.since))
         case let other:
             refuse(request, "unknown command \(other.prefix(64).debugDescription)")
+        }
+    }
+
+    /// Why it cannot be decided: rules speak of topics and filters that there can be.
+    private func violation(of question: CheckRequest, _ action: Action) -> String? {
+        guard action.needsTopic else {
+            return question.isFilter ? "'\(action.name)' is not about topics" : nil
+        }
+        let topic = Array(question.topic.utf8)
+        do throws(Topic.Violation) {
+            if question.isFilter {
+                try Topic.validateFilter(topic.span)
+            } else {
+                try Topic.validateName(topic.span)
+            }
+            return nil
+        } catch {
+            return "no question that can be answered: the topic is invalid: \(error)"
         }
     }
 

@@ -25,6 +25,10 @@ struct Actors {
     ///
     /// - Returns: what the actors said of themselves, line by line.
     func play(_ scene: String, _ arguments: String...) throws -> [[String: Any]] {
+        try play(scene, arguments)
+    }
+
+    func play(_ scene: String, _ arguments: [String]) throws -> [[String: Any]] {
         let process = try start(scene, arguments)
         let status = process.wait(seconds: 120)
         guard status == 0 else {

@@ -135,6 +135,21 @@ struct EnduranceTests {
         #expect(silent.wait() == 0)
         try expectService(broker)
     }
+
+    @Test("Questions about topics that are none, or about none, are refused, and end nothing")
+    func wrongQuestions() throws {
+        let broker = try BrokerUnderTest()
+        let right = ["publish name a/b", "subscribe filter a/#", "inspect name "]
+        let wrong = [
+            "publish name ", "subscribe filter ", "inspect filter a", "administer filter ",
+            "publish name a/+", "subscribe filter a/#/b", "block filter a+",
+        ]
+        let answers = try Actors(broker: broker).play("check", right + wrong)
+        #expect(
+            answers.map { $0["isAnswered"] as? Bool }
+                == right.map { _ in true } + wrong.map { _ in false })
+        try expectService(broker)
+    }
 }
 
 extension BrokerUnderTest {

@@ -371,4 +371,22 @@ def claims():
             pass
 
 
+def check(*questions):
+    """Asks how rules decide, in words that no command sends."""
+    subject = {
+        "uid": 1, "gid": 1, "openerUID": 1, "openerGID": 1, "openerGroups": [],
+        "delegated": False, "sameProcess": True, "level": 1, "domain": "own", "origin": ""}
+    sock = connect()
+    for question in questions:
+        action, is_filter, topic = question.split(" ", 2)
+        document = {
+            "action": action, "topic": topic, "isFilter": is_filter == "filter",
+            "subject": subject}
+        arguments = json.dumps(document).encode()
+        sock.send(packet(frame(0x10, struct.pack("<I", 1), b"acl.check", arguments)))
+        data = sock.recv(262144)
+        assert data, f"the broker closed after {document}"
+        print(json.dumps({"isAnswered": data[12] == 0x11}), flush=True)
+
+
 globals()[sys.argv[2]](*sys.argv[3:])
