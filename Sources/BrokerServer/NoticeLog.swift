@@ -85,6 +85,14 @@ struct NoticeLog {
         logger.log(level: level, "\(notice.kind.rawValue)", metadata: metadata)
     }
 
+    /// What strangers can bring about, as often as they like.
+    mutating func log(
+        _ level: Logger.Level, _ message: Logger.Message, _ metadata: Logger.Metadata = [:]
+    ) {
+        guard logger.logLevel <= level, takeLine() else { return }
+        logger.log(level: level, message, metadata: metadata)
+    }
+
     mutating func logAcceptFailure(_ error: KernelError, nowNanoseconds: UInt64) {
         guard takeLine() else { return }
         logger.error(

@@ -171,11 +171,11 @@ extension Reactor {
             tls = try links.tlsSession(
                 accepting: candidates, ownName: broker.configuration.name)
         } catch {
-            logger.error("no TLS for a link", metadata: [LogKey.error: "\(error)"])
+            noticeLog.log(.error, "no TLS for a link", [LogKey.error: "\(error)"])
             return
         }
         guard let id = broker.linkAccepted(for: names, nowNanoseconds: nowNanoseconds) else {
-            logger.warning("too many unfinished handshakes, a connection was closed")
+            noticeLog.log(.warning, "too many unfinished handshakes, a connection was closed")
             return
         }
         let stream = addStream(descriptor, dialed: nil, candidates: names)

@@ -131,4 +131,20 @@ struct LinkAttackTests {
         for (_, edge) in edges { faults += try edge.counter("linkFaults") ?? 0 }
         #expect(faults >= cases)
     }
+
+    @Test("Strangers who connect again and again fill no disk with what is said of them")
+    func strangers() throws {
+        let target = try Target()
+        // All handshakes that may be unfinished, then many more.
+        let told = try target.play("flood", "64", "1000")
+        #expect(told["connections"] as? Int == 1_064)
+        #expect(target.hub.process.waitForOutput { $0.errorText.contains("log lines suppressed") })
+        let lines = target.hub.process.errorText.split(separator: "\n")
+            .filter { $0.contains("unfinished handshakes") }
+        #expect(!lines.isEmpty)
+        // By the second that they begin with; its seconds and those of the broker may overlap.
+        let seconds = Dictionary(grouping: lines) { $0.prefix { $0 != " " } }
+        let busiest = seconds.map(\.value.count).max()
+        #expect(try #require(busiest) <= 100)
+    }
 }

@@ -421,6 +421,17 @@ def acknowledged(peer, batch):
                 return
 
 
+def flood(scene, held, more):
+    """Holds connections that say nothing, and makes more until each was closed."""
+    address = (sys.argv[2], int(sys.argv[3]))
+    silent = [socket.create_connection(address, timeout=40) for _ in range(int(held))]
+    for _ in range(int(more)):
+        with socket.create_connection(address, timeout=40) as sock:
+            while sock.recv(4096):
+                pass
+    print(json.dumps({"connections": len(silent) + int(more)}))
+
+
 def main():
     scene = Scene(*sys.argv[2:5])
     globals()[sys.argv[1]](scene, *sys.argv[5:])
