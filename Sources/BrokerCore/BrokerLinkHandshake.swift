@@ -308,6 +308,7 @@ extension Broker {
         if linkTable.links[link].configuration.holdsPublishers {
             subscriptions[Int(linkTable.links[link].subscription)].policy = .block
         }
+        effects.linksEstablished.append(id)
         effects.note(
             LinkNotice(
                 kind: .established, link: linkTable.links[link].configuration.peer,

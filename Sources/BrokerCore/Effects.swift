@@ -22,6 +22,9 @@ package struct Effects {
     package internal(set) var linksReady: [LinkConnectionID] = []
     /// Connections of links that end: what they still have to say is in their output.
     package internal(set) var linksClosing: [LinkConnectionID] = []
+    /// Connections of links that have passed the handshake.
+    package internal(set) var linksEstablished: [LinkConnectionID] = []
+    /// What a log reader should know of links; bounded as `notices` are.
     package internal(set) var linkNotices: [LinkNotice] = []
     /// Memory that the core has let go of and the shell may give back to the system, in bytes:
     /// what a burst had taken and nobody has needed for a while.
@@ -81,7 +84,7 @@ package struct Effects {
         dirty.isEmpty && pausing.isEmpty && resuming.isEmpty && closing.isEmpty
             && statusRequests.isEmpty && adminRequests.isEmpty && notices.isEmpty
             && noticesDropped == 0 && linksReady.isEmpty && linksClosing.isEmpty
-            && linkNotices.isEmpty && bytesFreed == 0
+            && linksEstablished.isEmpty && linkNotices.isEmpty && bytesFreed == 0
     }
 
     package mutating func clear() {
@@ -96,6 +99,7 @@ package struct Effects {
         noticesDropped = 0
         if !linksReady.isEmpty { linksReady.removeAll(keepingCapacity: true) }
         if !linksClosing.isEmpty { linksClosing.removeAll(keepingCapacity: true) }
+        if !linksEstablished.isEmpty { linksEstablished.removeAll(keepingCapacity: true) }
         if !linkNotices.isEmpty { linkNotices.removeAll(keepingCapacity: true) }
         bytesFreed = 0
     }

@@ -350,6 +350,7 @@ struct Reactor: ~Copyable {
             swap(&pending, &effects)
             perform(pending)
             noticeLog.log(pending.notices, dropped: pending.noticesDropped)
+            for id in pending.linksEstablished { linkEstablished(id) }
             note(pending.linkNotices)
             // Keep the buffers that the common turn has grown.
             if effects.isEmpty {

@@ -381,15 +381,12 @@ extension Reactor {
     mutating func note(_ notices: [LinkNotice]) {
         for notice in notices {
             switch notice.kind {
-            case .established:
-                links.progress[notice.link]?.connected(nowNanoseconds: nowNanoseconds)
-                growInput(ofLink: notice.link)
             case .ended, .refused:
                 let reason = notice.reason.map { "\($0): " } ?? ""
                 links.progress[notice.link]?.failed(
                     reason + notice.explanation,
                     wallNanoseconds: Clock.realtimeNanoseconds())
-            case .rotated, .rotationRefused, .lostByPeer:
+            case .established, .rotated, .rotationRefused, .lostByPeer:
                 break
             }
             noticeLog.log(notice)
@@ -397,17 +394,14 @@ extension Reactor {
     }
 
     /// The peer has proved who it is: there may be whole envelopes of it in memory.
-    private mutating func growInput(ofLink peer: String) {
-        for case .some(let stream) in links.streams {
-            guard let id = stream.connection, broker.isLinkConnected(peer),
-                broker.linkPeer(of: id) == peer
-            else { continue }
-            stream.input.grow(toBytes: LinkStream.bytesMax)
-            links.progress[peer]?.secured(stream.tls)
-            // There may be more of an envelope in TLS, of which the kernel knows nothing.
-            if stream.tls != nil { process(stream) }
-            updateInterest(of: stream)
-        }
+    mutating func linkEstablished(_ id: LinkConnectionID) {
+        guard let stream = links.stream(of: id), let peer = broker.linkPeer(of: id) else { return }
+        links.progress[peer]?.connected(nowNanoseconds: nowNanoseconds)
+        links.progress[peer]?.secured(stream.tls)
+        stream.input.grow(toBytes: LinkStream.bytesMax)
+        // There may be more of an envelope in TLS, of which the kernel knows nothing.
+        if stream.tls != nil { process(stream) }
+        updateInterest(of: stream)
     }
 
     // MARK: Watching
