@@ -77,7 +77,7 @@ struct LinkRotateTests {
     @Test func `what is written is said to be, though its keys cannot be printed`() throws {
         func intoFullDisk(_ words: String) throws -> ChildProcess {
             try ChildProcess(
-                ["sh", "-c", "exec $broker link \(words) > /dev/full"],
+                ["sh", "-c", "exec \"$broker\" link \(words) > /dev/full"],
                 environment: ["broker": BrokerUnderTest.executable.path])
         }
         let other = directory.path(of: "hub.key")

@@ -196,7 +196,9 @@ struct ServiceTests {
         let directory = try TemporaryDirectory(mode: 0o755)
         let unit = directory.url.appending(path: "broker.service")
         try String(contentsOf: Self.unit, encoding: .utf8)
-            .replacing("/usr/local/bin/broker", with: BrokerUnderTest.executable.path)
+            .replacing(
+                "/usr/local/bin/broker", with: "\"\(BrokerUnderTest.executable.path)\""
+            )
             .write(to: unit, atomically: true, encoding: .utf8)
         let verified = try ChildProcess([Self.analyser, "verify", unit.path])
         #expect(verified.wait() == 0)

@@ -52,7 +52,7 @@ struct SubscribeEndTests {
 
     @Test("when nobody reads any more, without another message that shows it")
     func unread() throws {
-        let subscriber = try shell("{ exec $broker sub t; } | head -n 1")
+        let subscriber = try shell("{ exec \"$broker\" sub t; } | head -n 1")
         try broker.waitForSubscriptions(1)
         #expect(try broker.run(["pub", "t", "only one", "--ack"]).wait() == 0)
         #expect(subscriber.wait(seconds: 60) == 0)
@@ -66,8 +66,9 @@ struct SubscribeEndTests {
     ) throws -> (subscriber: ChildProcess, output: FileHandle) {
         let path = broker.directory.appending(path: "fifo").path
         try #require(try ChildProcess(["mkfifo", path]).wait() == 0)
+        let words = options.joined(separator: " ")
         let subscriber = try shell(
-            "exec $broker sub t --overflow drop-oldest > \(path) \(options.joined(separator: " "))")
+            "exec \"$broker\" sub t --overflow drop-oldest > \(path) \(words)")
         let output = try #require(FileHandle(forReadingAtPath: path))
         return (subscriber, output)
     }

@@ -38,7 +38,7 @@ struct SurroundingsTests {
     func nothingToListenOn(file: (make: String, path: String, kind: String), command: String)
         throws
     {
-        let refused = try shell("\(file.make) && exec $broker \(command) ./\(file.path)")
+        let refused = try shell("\(file.make) && exec \"$broker\" \(command) ./\(file.path)")
         #expect(refused.wait() == 1)
         #expect(
             refused.errorText.contains(
@@ -54,7 +54,7 @@ struct SurroundingsTests {
     func nothingToConnectTo(file: (make: String, path: String, kind: String), command: String)
         throws
     {
-        let refused = try shell("\(file.make) && exec $broker \(command) ./\(file.path)")
+        let refused = try shell("\(file.make) && exec \"$broker\" \(command) ./\(file.path)")
         #expect(refused.wait() == 69)
         #expect(
             refused.errorText.contains("./\(file.path) is \(file.kind) and not a socket"),
@@ -64,10 +64,10 @@ struct SurroundingsTests {
 
     @Test("compare --connect tells a file from a socket on which nobody listens")
     func compareConnect() throws {
-        let file = try shell("echo text > it && exec $broker compare --connect ./it")
+        let file = try shell("echo text > it && exec \"$broker\" compare --connect ./it")
         #expect(file.wait() == 69)
         #expect(file.errorText.contains("this is an ordinary file"), "\(file.errorText)")
-        let nothing = try shell("exec $broker compare --connect ./none")
+        let nothing = try shell("exec \"$broker\" compare --connect ./none")
         #expect(nothing.wait() == 69)
         #expect(
             nothing.errorText.contains("start `broker compare --listen ./none` first"),
@@ -83,7 +83,7 @@ struct SurroundingsTests {
             "--generate-completion-script bash", "doctor", "compare --list",
         ])
     func fullDisk(arguments: String) throws {
-        let command = try shell("exec $broker \(arguments) > /dev/full")
+        let command = try shell("exec \"$broker\" \(arguments) > /dev/full")
         #expect(command.wait() == 1)
         #expect(
             command.errorText.contains("cannot write to standard output: "),
@@ -97,7 +97,7 @@ struct SurroundingsTests {
             ("pub t -s 0> /dev/null", "cannot read standard input: "),
         ])
     func wrongWayRound(arguments: String, words: String) throws {
-        let command = try shell("exec $broker \(arguments)")
+        let command = try shell("exec \"$broker\" \(arguments)")
         #expect(command.wait() == 1)
         #expect(command.errorText.contains(words), "\(command.errorText)")
     }
@@ -106,7 +106,7 @@ struct SurroundingsTests {
         "A terminal is never too narrow for the help",
         arguments: ["0", "1", "-5", "27"], ["help pub", "sub", "link status --help"])
     func narrow(columns: String, arguments: String) throws {
-        let command = try shell("COLUMNS=\(columns) exec $broker \(arguments)")
+        let command = try shell("COLUMNS=\(columns) exec \"$broker\" \(arguments)")
         #expect([0, 64].contains(command.wait()))
         let text = command.outputText + command.errorText
         #expect(text.lowercased().contains("usage: broker"), "\(text)")
@@ -114,19 +114,19 @@ struct SurroundingsTests {
 
     @Test("An argument that is not UTF-8 is refused, and not taken for another")
     func notUTF8() throws {
-        let command = try shell(#"exec $broker pub t "$(printf 'a\377')" --socket ./none"#)
+        let command = try shell(#"exec "$broker" pub t "$(printf 'a\377')" --socket ./none"#)
         #expect(command.wait() == 64)
         #expect(command.errorText.contains("argument 3 is not UTF-8"), "\(command.errorText)")
     }
 
     @Test("bench says what it lacks")
     func bench() throws {
-        let noBroker = try shell("exec $broker bench --socket ./none")
+        let noBroker = try shell("exec \"$broker\" bench --socket ./none")
         #expect(noBroker.wait() == 1)
         #expect(
             noBroker.errorText.hasPrefix("broker bench: ./none: connect: "),
             "\(noBroker.errorText)")
-        let noDirectory = try shell("TMPDIR=/none exec $broker bench")
+        let noDirectory = try shell("TMPDIR=/none exec \"$broker\" bench")
         #expect(noDirectory.wait() == 1)
         #expect(noDirectory.errorText.contains("with TMPDIR"), "\(noDirectory.errorText)")
     }
@@ -136,11 +136,11 @@ struct SurroundingsTests {
         arguments: [SIGINT, SIGTERM, SIGHUP])
     func unreadObserver(signal: Int32) throws {
         try #require(try shell("mkfifo seen").wait() == 0)
-        let observer = try shell("exec $broker compare --listen ./it > seen")
+        let observer = try shell("exec \"$broker\" compare --listen ./it > seen")
         let seen = try #require(FileHandle(forReadingAtPath: folder.path(of: "seen")))
         #expect(observer.waitForOutput { $0.errorText.contains("listening on") })
         // More than a pipe holds; it ends when the observer does.
-        let client = try shell("seq 100000 | $broker compare --connect ./it --stdin")
+        let client = try shell("seq 100000 | \"$broker\" compare --connect ./it --stdin")
         _ = try #require(try seen.read(upToCount: 10_000))
         observer.send(signal: signal)
         #expect(observer.wait(seconds: 60) == 0, "\(observer.errorText)")
@@ -151,7 +151,7 @@ struct SurroundingsTests {
 
     @Test("A reader that has read enough of the help is no failure")
     func closedPipe() throws {
-        let command = try shell("{ $broker --help; echo $? >&2; } | true")
+        let command = try shell("{ \"$broker\" --help; echo $? >&2; } | true")
         command.wait()
         #expect(command.errorText == "0\n")
     }
@@ -159,7 +159,7 @@ struct SurroundingsTests {
     @Test("A broker goes on when nobody reads its log any more")
     func unreadLog() throws {
         try #require(try shell("mkfifo log").wait() == 0)
-        let broker = try shell("exec $broker serve --no-acl --log-level debug 2> log")
+        let broker = try shell("exec \"$broker\" serve --no-acl --log-level debug 2> log")
         let log = try #require(FileHandle(forReadingAtPath: folder.path(of: "log")))
         var text = ""
         while !text.contains("listening on") {
@@ -170,7 +170,7 @@ struct SurroundingsTests {
         try log.close()
         for _ in 0..<3 {
             // Connections are logged.
-            let publisher = try shell("exec $broker pub t x --ack")
+            let publisher = try shell("exec \"$broker\" pub t x --ack")
             #expect(publisher.wait() == 0, "\(publisher.errorText)")
         }
         broker.send(signal: SIGTERM)
